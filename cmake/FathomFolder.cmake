@@ -1,0 +1,41 @@
+# fathom_folder(NAME DEPENDS targets... [EXCLUDE files...])
+# Makes the library fathom_NAME from src/NAME/*.cc and, with FATHOM_TESTS, the program NAME_test
+# from src/NAME/*_test.cc, whose tests ctest knows one by one.
+function(fathom_folder name)
+  cmake_parse_arguments(ARG "" "" "DEPENDS;EXCLUDE" ${ARGN})
+  set(folder ${PROJECT_SOURCE_DIR}/src/${name})
+  file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cc)
+  set(tests ${sources})
+  list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  foreach(file IN LISTS ARG_EXCLUDE)
+    list(REMOVE_ITEM sources ${folder}/${file})
+  endforeach()
+  if(sources)
+    add_library(fathom_${name} STATIC ${sources})
+    target_link_libraries(fathom_${name} PUBLIC fathom_options ${ARG_DEPENDS})
+  else()
+    add_library(fathom_${name} INTERFACE)
+    target_link_libraries(fathom_${name} INTERFACE fathom_options ${ARG_DEPENDS})
+  endif()
+  if(FATHOM_TESTS AND tests)
+    add_executable(${name}_test ${tests})
+    target_link_libraries(${name}_test PRIVATE fathom_${name} GTest::gmock_main)
+    target_compile_definitions(${name}_test PRIVATE FATHOM_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    gtest_discover_tests(${name}_test TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 60
+      PROPERTIES TIMEOUT 300 LABELS ${name})
+  endif()
+endfunction()
+
+# Compiles the files of a folder that are named for an instruction set for that set. Only these
+# files may contain its instructions: which of them runs is decided at run time.
+function(fathom_instruction_sets name)
+  if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    return()
+  endif()
+  set(folder ${PROJECT_SOURCE_DIR}/src/${name})
+  set_source_files_properties(${folder}/kernels_avx2.cc PROPERTIES
+    COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
+  set_source_files_properties(${folder}/kernels_avx512vnni.cc PROPERTIES
+    COMPILE_OPTIONS "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mfma;-mf16c;-mprefer-vector-width=512")
+endfunction()

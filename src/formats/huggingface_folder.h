@@ -1,0 +1,30 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "formats/tensor_source.h"
+
+namespace fathom {
+
+/// A model folder as Hugging Face transformers writes it: config.json, optionally
+/// generation_config.json, tokenizer.json and tokenizer_config.json, and the weights in
+/// model.safetensors or in the shards that model.safetensors.index.json names. The weights are
+/// views of mapped files, under their names in the folder.
+struct HuggingFaceFolder {
+  std::filesystem::path path;
+  nlohmann::json config;                           ///< an object
+  std::optional<nlohmann::json> generation_config; ///< an object, if the file is there
+  std::optional<nlohmann::json> tokenizer_config;  ///< an object, if the file is there
+  std::filesystem::path tokenizer_file;            ///< path of tokenizer.json; it must exist
+  std::optional<std::string> chat_template;        ///< from chat_template.jinja or tokenizer_config
+  TensorSource tensors;
+
+  /// Throws FileError if a file is missing, damaged, or disagrees with another.
+  static HuggingFaceFolder open(const std::filesystem::path& path);
+};
+
+}  // namespace fathom
