@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/strong_types.h"
+#include "depth/route.h"
+
+namespace fathom {
+
+/// A depth policy: how the layers of a sequence's generated tokens are chosen. The grammar is the
+/// same on the command line, in requests and in reports (docs/depth.md):
+///   full | first:K | uniform:K | random:K | random-free:K | layers:1,3,5-9 |
+///   ranked:K | confidence:T | controller:FILE | router:FILE@BUDGET
+struct FullDepth {
+  friend bool operator==(const FullDepth&, const FullDepth&) = default;
+};
+struct FirstLayers {
+  std::int32_t cost;
+  friend bool operator==(const FirstLayers&, const FirstLayers&) = default;
+};
+struct UniformLayers {
+  std::int32_t cost;
+  friend bool operator==(const UniformLayers&, const UniformLayers&) = default;
+};
+struct RandomLayers {
+  std::int32_t cost;
+  friend bool operator==(const RandomLayers&, const RandomLayers&) = default;
+};
+struct RandomFreeLayers {
+  std::int32_t cost;
+  friend bool operator==(const RandomFreeLayers&, const RandomFreeLayers&) = default;
+};
+struct ListedLayers {
+  std::vector<LayerIndex> layers;  ///< ascending, without repeats
+  friend bool operator==(const ListedLayers&, const ListedLayers&) = default;
+};
+
+using DepthPolicy = std::variant<FullDepth, FirstLayers, UniformLayers, RandomLayers,
+                                 RandomFreeLayers, ListedLayers>;
+
+/// Reads a policy. Throws InputError that quotes the text and says what was expected; also for
+/// policies of the grammar that this version does not run yet (ranked, confidence, controller,
+/// router).
+DepthPolicy parse_policy(std::string_view text);
+
+/// Reads a comma-separated list of policies. The numbers of a layers: policy stay with it:
+/// "full,layers:1,3,5-9,first:4" is three policies.
+std::vector<DepthPolicy> parse_policies(std::string_view text);
+
+/// The text that parse_policy reads back.
+std::string to_string(const DepthPolicy& policy);
+
+/// The route of a sequence under a policy, for a model of `depth` layers. `seed` and `sequence` key
+/// the random policies. Throws InputError naming the policy if it does not fit the depth.
+Route resolve(const DepthPolicy& policy, std::int32_t depth, std::uint64_t seed,
+              std::uint64_t sequence);
+
+}  // namespace fathom

@@ -1,0 +1,76 @@
+#include "depth/policy.h"
+
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+
+namespace fathom {
+namespace {
+
+using testing::HasSubstr;
+
+std::string error_of(auto&& action) {
+  try {
+    action();
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(Policy, EveryPolicyReadsBack) {
+  for (const std::string text : {"full", "first:3", "uniform:15", "random:4", "random-free:4",
+                                 "layers:1,3,5-9", "layers:2"}) {
+    EXPECT_EQ(to_string(parse_policy(text)), text);
+  }
+  EXPECT_EQ(to_string(parse_policy("layers:9,1-3,2000")), "layers:1-3,9,2000");
+}
+
+TEST(Policy, ListsKeepTheNumbersOfLayersTogether) {
+  const auto policies = parse_policies("full,layers:1,3,5-9,first:4");
+  ASSERT_EQ(policies.size(), 3U);
+  EXPECT_EQ(to_string(policies[1]), "layers:1,3,5-9");
+  EXPECT_EQ(to_string(policies[2]), "first:4");
+}
+
+TEST(Policy, RefusesWithTheTextAndWhatWasExpected) {
+  for (const std::string text : {"",          "ful",        "full:",        "full:3",
+                                 "first",     "first:",     "first:0",      "first:-1",
+                                 "first:x",   "first:3x",   "first: 3",     "uniform:99999999999",
+                                 "layers:",   "layers:0",   "layers:3-1",   "layers:1,,2",
+                                 "layers:1-", "layers:1,1", "layers:1-3,2", "layers:1-99999999",
+                                 "depth:3"}) {
+    EXPECT_THAT(error_of([&] { parse_policy(text); }), HasSubstr("'" + text + "'")) << text;
+  }
+  EXPECT_THROW(parse_policies("full,"), InputError);
+  EXPECT_THROW(parse_policies(",full"), InputError);
+}
+
+TEST(Policy, SaysWhichPoliciesComeLater) {
+  for (const std::string text :
+       {"ranked:10", "confidence:0.5", "controller:a.safetensors", "router:r@12"}) {
+    EXPECT_THAT(error_of([&] { parse_policy(text); }), HasSubstr("not available"));
+  }
+}
+
+TEST(Policy, OutOfRangeNamesThePolicyAndTheRange) {
+  EXPECT_THAT(error_of([] { resolve(parse_policy("uniform:31"), 30, 0, 0); }),
+              testing::AllOf(HasSubstr("uniform:31"), HasSubstr("1 to 30")));
+  EXPECT_THAT(error_of([] { resolve(parse_policy("layers:1,31"), 30, 0, 0); }),
+              testing::AllOf(HasSubstr("layer 31"), HasSubstr("1 to 30")));
+}
+
+TEST(Policy, ResolvesToTheRoutesOfItsName) {
+  EXPECT_EQ(resolve(parse_policy("full"), 6, 0, 0), Route::full(6));
+  EXPECT_EQ(resolve(parse_policy("first:2"), 6, 0, 0), Route::first(2, 6));
+  EXPECT_EQ(resolve(parse_policy("uniform:2"), 6, 0, 0), Route::uniform(2, 6));
+  EXPECT_EQ(resolve(parse_policy("random:2"), 6, 4, 5), Route::random(2, 6, 4, 5));
+  EXPECT_EQ(resolve(parse_policy("random-free:2"), 6, 4, 5), Route::random_free(2, 6, 4, 5));
+  EXPECT_EQ(resolve(parse_policy("layers:2,4"), 6, 0, 0).to_string(), "2,4");
+}
+
+}  // namespace
+}  // namespace fathom

@@ -1,0 +1,86 @@
+#include "kernels/kernels.h"
+
+#include <cstdlib>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/error.h"
+
+namespace fathom {
+namespace {
+
+bool runs_avx2() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("f16c");
+#else
+  return false;
+#endif
+}
+
+bool runs_avx512vnni() {
+#if defined(__x86_64__)
+  return runs_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512vnni");
+#else
+  return false;
+#endif
+}
+
+const Kernels& choose_kernels() {
+  const std::vector<const Kernels*> available = available_kernels();
+  const char* const wanted = std::getenv("FATHOM_KERNELS");
+  if (wanted == nullptr || *wanted == '\0') return *available.front();
+  std::vector<std::string_view> names;
+  for (const Kernels* const each : available) {
+    if (each->name == wanted) return *each;
+    names.push_back(each->name);
+  }
+  throw InputError(
+      fmt::format("FATHOM_KERNELS={}: this machine runs {}", wanted, fmt::join(names, ", ")));
+}
+
+}  // namespace
+
+std::string_view name(PackedForm form) {
+  switch (form) {
+    case PackedForm::int4:
+      return "int4";
+    case PackedForm::int4_min:
+      return "int4 with minimum";
+    case PackedForm::int5:
+      return "int5";
+    case PackedForm::int5_min:
+      return "int5 with minimum";
+    case PackedForm::int6:
+      return "int6";
+    case PackedForm::int8:
+      return "int8";
+    case PackedForm::half:
+      return "float16";
+    case PackedForm::bfloat16:
+      return "bfloat16";
+    case PackedForm::float32:
+      return "float32";
+  }
+  return "";
+}
+
+std::vector<const Kernels*> available_kernels() {
+  std::vector<const Kernels*> available;
+  if (kernels_avx512vnni() != nullptr && runs_avx512vnni()) {
+    available.push_back(kernels_avx512vnni());
+  }
+  if (kernels_avx2() != nullptr && runs_avx2()) available.push_back(kernels_avx2());
+  available.push_back(kernels_portable());
+  return available;
+}
+
+const Kernels& kernels() {
+  static const Kernels& chosen = choose_kernels();
+  return chosen;
+}
+
+}  // namespace fathom

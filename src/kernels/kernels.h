@@ -1,0 +1,93 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "kernels/packed_form.h"
+
+namespace fathom {
+
+/// What the products need to know of 32 quantised activations.
+struct ActivationBlock {
+  float scale = 0;            ///< activation = scale * q
+  float scaled_sum = 0;       ///< scale * (sum of the 32 q)
+  std::int32_t sum_low = 0;   ///< sum of the first 16 q
+  std::int32_t sum_high = 0;  ///< sum of the last 16 q
+};
+
+/// Rows of activations as a product reads them. All pointers are borrowed.
+struct ActivationView {
+  const float* values = nullptr;            ///< [rows][stride], for the float forms
+  const std::int8_t* quantized = nullptr;   ///< [rows][stride], for the integer forms
+  const ActivationBlock* blocks = nullptr;  ///< [rows][stride / 32]
+  std::size_t stride = 0;                   ///< a multiple of 32, at least the columns
+};
+
+/// The most activation rows one panel product takes.
+inline constexpr std::size_t panel_product_rows = 8;
+
+/// Attention of one key/value head for some of the query heads that share it, for one row.
+struct AttentionCall {
+  const float* queries = nullptr;  ///< [heads][head_dim], rotated
+  std::size_t heads = 0;           ///< 1 to 4
+  std::size_t head_dim = 0;
+  std::size_t value_stride = 0;  ///< head_dim rounded up to 16
+  std::size_t positions = 0;     ///< how many positions the row sees, at least 1
+  /// One pointer a block of 64 positions. Keys lie [head_dim][64], values [64][value_stride].
+  const void* const* key_blocks = nullptr;
+  const void* const* value_blocks = nullptr;
+  float scale = 1;           ///< applied to the products of query and key
+  float* out = nullptr;      ///< [heads][head_dim]
+  float* scratch = nullptr;  ///< attention_scratch(heads, value_stride) floats, aligned to 64 bytes
+};
+inline constexpr std::size_t cache_block_positions = 64;
+constexpr std::size_t attention_scratch(std::size_t heads, std::size_t value_stride) {
+  return heads * (value_stride + cache_block_positions);
+}
+
+/// The kernels compiled for one instruction set. Each gives the same bits for a row whatever else
+/// is computed beside it; they need not agree across instruction sets.
+struct Kernels {
+  std::string_view name;  ///< "avx512vnni", "avx2" or "portable"
+
+  /// out[row][lane] = sum over columns of weight[lane][column] * activation[row][column], for the
+  /// 16 lanes of a panel and `rows` (1 to panel_product_rows) rows from `first_row`. One function
+  /// a PackedForm.
+  using PanelProduct = void (*)(const std::byte* panel, std::size_t columns,
+                                const ActivationView& activations, std::size_t first_row,
+                                std::size_t rows, float* out);
+  std::array<PanelProduct, packed_form_count> panel_product;
+
+  /// Quantises n values (a multiple of 32) in blocks of 32: scale = largest magnitude / 127.
+  void (*quantize)(const float* values, std::size_t n, std::int8_t* quantized,
+                   ActivationBlock* blocks);
+  /// out = x / sqrt(mean(x^2) + epsilon) * weight
+  void (*rms_norm)(const float* x, const float* weight, std::size_t n, float epsilon, float* out);
+  /// Rotates pairs (x[i], x[i + half]) by angles whose cosines and sines are given [half].
+  void (*rotate)(float* x, const float* cosines, const float* sines, std::size_t half);
+  /// gate = silu(gate) * up
+  void (*swiglu)(float* gate, const float* up, std::size_t n);
+  /// x += y
+  void (*add)(float* x, const float* y, std::size_t n);
+  /// Softmax attention over blocks of float16 or float32 keys and values.
+  void (*attend_half)(const AttentionCall& call);
+  void (*attend_float)(const AttentionCall& call);
+  void (*to_half)(const float* x, std::size_t n, std::uint16_t* out);
+  void (*from_half)(const std::uint16_t* x, std::size_t n, float* out);
+};
+
+/// The fastest kernels this processor runs, or those that the environment variable FATHOM_KERNELS
+/// names. Throws InputError if it names none or one that this processor lacks.
+const Kernels& kernels();
+/// All that this processor runs, fastest first.
+std::vector<const Kernels*> available_kernels();
+
+// One a file; nullptr where they are not compiled for this architecture.
+const Kernels* kernels_avx512vnni();
+const Kernels* kernels_avx2();
+const Kernels* kernels_portable();
+
+}  // namespace fathom

@@ -1,0 +1,442 @@
+#include "kernels/kernels.h"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "formats/dequantize.h"
+#include "kernels/packed_matrix.h"
+#include "kernels/products.h"
+
+namespace fathom {
+namespace {
+
+constexpr std::array all_types{TensorType::F32,  TensorType::F16,  TensorType::BF16,
+                               TensorType::Q4_0, TensorType::Q4_1, TensorType::Q5_0,
+                               TensorType::Q5_1, TensorType::Q8_0, TensorType::Q4_K,
+                               TensorType::Q5_K, TensorType::Q6_K};
+
+/// A stored tensor with random weights that are valid in its type.
+struct RandomTensor {
+  TensorView view;
+  std::vector<std::byte> bytes;
+  std::vector<float> widened;  // [rows][columns]
+
+  RandomTensor(TensorType type, std::size_t rows, std::size_t columns, unsigned seed) {
+    std::mt19937 random(seed);
+    view.name = "w";
+    view.type = type;
+    view.shape = {rows, columns};
+    bytes.resize(tensor_bytes(type, view.shape));
+    std::normal_distribution<float> normal(0.0F, 0.05F);
+    const std::size_t block = info(type).block_bytes;
+    const auto put_half = [&](std::size_t at, float value) {
+      const std::uint16_t bits = half_from_float(value);
+      std::memcpy(&bytes[at], &bits, 2);
+    };
+    for (std::size_t at = 0; at < bytes.size(); at += block) {
+      if (type == TensorType::F32) {
+        const float value = normal(random);
+        std::memcpy(&bytes[at], &value, 4);
+      } else if (type == TensorType::F16) {
+        put_half(at, normal(random));
+      } else if (type == TensorType::BF16) {
+        const auto bits =
+            static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(normal(random)) >> 16);
+        std::memcpy(&bytes[at], &bits, 2);
+      } else {
+        for (std::size_t i = 0; i < block; ++i) bytes[at + i] = static_cast<std::byte>(random());
+        const float scale = 0.001F + 0.004F * static_cast<float>(random() % 1000) / 1000;
+        put_half(type == TensorType::Q6_K ? at + 208 : at,
+                 scale / (info(type).block_elements == 256 ? 16 : 1));
+        if (type == TensorType::Q4_1 || type == TensorType::Q5_1) put_half(at + 2, normal(random));
+        if (type == TensorType::Q4_K || type == TensorType::Q5_K) put_half(at + 2, scale / 8);
+      }
+    }
+    view.bytes = bytes;
+    widened.resize(rows * columns);
+    dequantize(type, bytes, widened);
+  }
+};
+
+std::vector<float> random_values(std::size_t n, unsigned seed, float deviation = 1.0F) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0.0F, deviation);
+  std::vector<float> values(n);
+  for (float& v : values) v = normal(random);
+  return values;
+}
+
+Activations make_activations(const Kernels& k, std::size_t rows, std::size_t columns,
+                             const std::vector<float>& values) {
+  Activations activations;
+  activations.resize(rows, columns);
+  for (std::size_t r = 0; r < rows; ++r) {
+    std::copy_n(&values[r * columns], columns, activations.row(r));
+    if (columns % block_inputs == 0) activations.quantize_row(k, r);
+  }
+  return activations;
+}
+
+/// Every test of this file runs with each set of kernels that the machine has.
+class KernelsTest : public testing::TestWithParam<const Kernels*> {
+ protected:
+  const Kernels& k() const { return *GetParam(); }
+};
+
+INSTANTIATE_TEST_SUITE_P(All, KernelsTest, testing::ValuesIn(available_kernels()),
+                         [](const auto& instance) { return std::string(instance.param->name); });
+
+TEST_P(KernelsTest, ProductsEqualTheReferenceForEveryType) {
+  constexpr std::size_t rows = 37;
+  constexpr std::size_t columns = 512;
+  ThreadTeam team(2);
+  for (const TensorType type : all_types) {
+    const RandomTensor tensor(type, rows, columns, 5);
+    const PackedMatrix packed(tensor.view, native_form(type), {}, team);
+    const std::vector<float> values = random_values(3 * columns, 6);
+    const Activations activations = make_activations(k(), 3, columns, values);
+    std::vector<float> out(3 * rows, -1);
+    const Product product{.weights = &packed, .out = out.data(), .out_stride = rows};
+    multiply(team, k(), activations, std::span(&product, 1));
+    // What the kernel was given: for integer forms the activations as they were quantised.
+    const ActivationView view = activations.view();
+    for (std::size_t r = 0; r < 3; ++r) {
+      for (std::size_t o = 0; o < rows; ++o) {
+        double expected = 0;
+        double magnitude = 0;
+        for (std::size_t c = 0; c < columns; ++c) {
+          double x = values[r * columns + c];
+          if (is_integer(packed.form())) {
+            x = static_cast<double>(view.blocks[(r * view.stride + c) / 32].scale) *
+                view.quantized[r * view.stride + c];
+          }
+          const double term = static_cast<double>(tensor.widened[o * columns + c]) * x;
+          expected += term;
+          magnitude += std::abs(term);
+        }
+        // Float rounding of the sums: at most `columns` roundings of 2^-24 relative to the sum of
+        // magnitudes. The K types' scales and minimums are rounded to float16 as well (2^-11).
+        const bool rounded_scales =
+            type == TensorType::Q4_K || type == TensorType::Q5_K || type == TensorType::Q6_K;
+        // A minimum is added apart from the quants it cancels, so its terms count by themselves.
+        double tolerance = magnitude * columns * 0x1p-24 * 4 + 1e-6;
+        if (rounded_scales) tolerance += (magnitude + 40) * 0x1p-11;
+        ASSERT_NEAR(out[r * rows + o], expected, tolerance)
+            << info(type).name << " " << r << " " << o;
+      }
+    }
+  }
+}
+
+TEST_P(KernelsTest, IntegerProductsStayCloseToFloat) {
+  // int8 activations: each is off by at most half a step of its block, 1/254 of the block's
+  // largest value. Independent errors add up like a random walk.
+  constexpr std::size_t columns = 1536;
+  ThreadTeam team(1);
+  const RandomTensor tensor(TensorType::Q8_0, 64, columns, 1);
+  const PackedMatrix packed(tensor.view, PackedForm::int8, {}, team);
+  const std::vector<float> values = random_values(columns, 2);
+  const Activations activations = make_activations(k(), 1, columns, values);
+  std::vector<float> out(64);
+  const Product product{.weights = &packed, .out = out.data(), .out_stride = 64};
+  multiply(team, k(), activations, std::span(&product, 1));
+  for (std::size_t o = 0; o < 64; ++o) {
+    double expected = 0;
+    double squares = 0;
+    for (std::size_t c = 0; c < columns; ++c) {
+      const double w = tensor.widened[o * columns + c];
+      expected += w * values[c];
+      squares += w * w;
+    }
+    // Uniform error of +-2.5/254 (the largest of 32 normal values is about 2.5): standard deviation
+    // 2.5 / 254 / sqrt(3); six of them over the sum.
+    EXPECT_NEAR(out[o], expected, 6 * 2.5 / 254 / std::sqrt(3.0) * std::sqrt(squares));
+  }
+}
+
+TEST_P(KernelsTest, ARowsBitsDoNotDependOnItsCompany) {
+  ThreadTeam one(1);
+  ThreadTeam three(3);
+  constexpr std::size_t rows = 50;
+  constexpr std::size_t columns = 256;
+  constexpr std::size_t batch = 29;
+  const std::vector<float> values = random_values(batch * columns, 3);
+  const Activations together = make_activations(k(), batch, columns, values);
+  for (const TensorType type : all_types) {
+    const RandomTensor tensor(type, rows, columns, 4);
+    const PackedMatrix packed(tensor.view, native_form(type), {}, three);
+    std::vector<float> out(batch * rows);
+    const Product product{.weights = &packed, .out = out.data(), .out_stride = rows};
+    multiply(three, k(), together, std::span(&product, 1));
+    for (std::size_t r = 0; r < batch; ++r) {
+      const std::vector<float> row(&values[r * columns], &values[r * columns] + columns);
+      const Activations alone = make_activations(k(), 1, columns, row);
+      std::vector<float> single(rows);
+      const Product by_itself{.weights = &packed, .out = single.data(), .out_stride = rows};
+      multiply(one, k(), alone, std::span(&by_itself, 1));
+      ASSERT_EQ(0, std::memcmp(single.data(), &out[r * rows], rows * sizeof(float)))
+          << info(type).name << " row " << r;
+    }
+  }
+}
+
+TEST_P(KernelsTest, FloatProductsTakeAnyWidth) {
+  ThreadTeam team(2);
+  for (const std::size_t columns : {1U, 3U, 7U, 20U, 60U, 100U}) {
+    const RandomTensor tensor(TensorType::F32, 19, columns, 8);
+    const PackedMatrix packed(tensor.view, PackedForm::float32, {}, team);
+    const std::vector<float> values = random_values(5 * columns, 9);
+    const std::vector<float> bias = random_values(19, 10);
+    const Activations activations = make_activations(k(), 5, columns, values);
+    std::vector<float> out(5 * 19);
+    const Product product{.weights = &packed, .bias = bias, .out = out.data(), .out_stride = 19};
+    multiply(team, k(), activations, std::span(&product, 1));
+    for (std::size_t r = 0; r < 5; ++r) {
+      for (std::size_t o = 0; o < 19; ++o) {
+        double expected = bias[o];
+        for (std::size_t c = 0; c < columns; ++c) {
+          expected +=
+              static_cast<double>(tensor.widened[o * columns + c]) * values[r * columns + c];
+        }
+        ASSERT_NEAR(out[r * 19 + o], expected, 1e-5);
+      }
+    }
+  }
+}
+
+TEST_P(KernelsTest, RowOrderPermutesRows) {
+  ThreadTeam team(1);
+  const RandomTensor tensor(TensorType::Q4_1, 32, 64, 8);
+  std::vector<std::uint32_t> order(32);
+  for (std::uint32_t i = 0; i < 32; ++i) order[i] = (i * 7 + 3) % 32;
+  const PackedMatrix plain(tensor.view, PackedForm::int4_min, {}, team);
+  const PackedMatrix permuted(tensor.view, PackedForm::int4_min, order, team);
+  const Activations activations = make_activations(k(), 1, 64, random_values(64, 1));
+  std::vector<float> a(32);
+  std::vector<float> b(32);
+  const Product product_a{.weights = &plain, .out = a.data(), .out_stride = 32};
+  const Product product_b{.weights = &permuted, .out = b.data(), .out_stride = 32};
+  multiply(team, k(), activations, std::span(&product_a, 1));
+  multiply(team, k(), activations, std::span(&product_b, 1));
+  for (std::size_t i = 0; i < 32; ++i) EXPECT_EQ(b[i], a[order[i]]);
+}
+
+TEST_P(KernelsTest, SwigluProductEqualsItsParts) {
+  ThreadTeam team(2);
+  const RandomTensor gate(TensorType::Q4_1, 40, 96, 1);
+  const RandomTensor up(TensorType::Q8_0, 40, 96, 2);
+  const PackedMatrix packed_gate(gate.view, PackedForm::int4_min, {}, team);
+  const PackedMatrix packed_up(up.view, PackedForm::int8, {}, team);
+  const std::vector<float> up_bias = random_values(40, 3);
+  const Activations x = make_activations(k(), 11, 96, random_values(11 * 96, 4, 3.0F));
+  Activations fused;
+  fused.resize(11, 40);
+  multiply_swiglu(team, k(), x, packed_gate, {}, packed_up, up_bias, fused);
+  std::vector<float> g(11 * 40);
+  std::vector<float> u(11 * 40);
+  const std::array products{
+      Product{.weights = &packed_gate, .out = g.data(), .out_stride = 40},
+      Product{.weights = &packed_up, .bias = up_bias, .out = u.data(), .out_stride = 40}};
+  multiply(team, k(), x, products);
+  for (std::size_t r = 0; r < 11; ++r) {
+    for (std::size_t i = 0; i < 40; ++i) {
+      const double a = g[r * 40 + i];
+      const double expected = a / (1 + std::exp(-a)) * u[r * 40 + i];
+      EXPECT_NEAR(fused.row(r)[i], expected, 1e-6 * (1 + std::abs(expected)));
+    }
+  }
+}
+
+TEST_P(KernelsTest, NormRotationAndAdditionEqualTheirDefinitions) {
+  for (const std::size_t n : {1U, 16U, 20U, 64U, 577U}) {
+    const std::vector<float> x = random_values(n, 1);
+    const std::vector<float> weight = random_values(n, 2);
+    std::vector<float> out(n);
+    k().rms_norm(x.data(), weight.data(), n, 1e-5F, out.data());
+    double squares = 0;
+    for (const float v : x) squares += static_cast<double>(v) * v;
+    const double factor = 1 / std::sqrt(squares / static_cast<double>(n) + 1e-5);
+    for (std::size_t i = 0; i < n; ++i) {
+      EXPECT_NEAR(out[i], x[i] * factor * weight[i], 1e-5);
+    }
+    std::vector<float> sum = x;
+    k().add(sum.data(), weight.data(), n);
+    for (std::size_t i = 0; i < n; ++i) EXPECT_EQ(sum[i], x[i] + weight[i]);
+
+    std::vector<float> pairs = random_values(2 * n, 3);
+    const std::vector<float> before = pairs;
+    std::vector<float> cosines(n);
+    std::vector<float> sines(n);
+    for (std::size_t i = 0; i < n; ++i) {
+      cosines[i] = std::cos(static_cast<float>(i));
+      sines[i] = std::sin(static_cast<float>(i));
+    }
+    k().rotate(pairs.data(), cosines.data(), sines.data(), n);
+    for (std::size_t i = 0; i < n; ++i) {
+      EXPECT_NEAR(pairs[i], before[i] * cosines[i] - before[n + i] * sines[i], 1e-6);
+      EXPECT_NEAR(pairs[n + i], before[n + i] * cosines[i] + before[i] * sines[i], 1e-6);
+    }
+  }
+}
+
+TEST_P(KernelsTest, SwigluIsFiniteFarOut) {
+  std::vector<float> gate{-1e30F, -200, -88, -1, 0, 1, 88, 200, 1e30F};
+  const std::vector<float> expected{0, 0, 0, -0.26894142F, 0, 0.73105858F, 88, 200, 1e30F};
+  const std::vector<float> up(gate.size(), 1.0F);
+  k().swiglu(gate.data(), up.data(), gate.size());
+  for (std::size_t i = 0; i < gate.size(); ++i) {
+    EXPECT_NEAR(gate[i], expected[i], 1e-6F * (1 + std::abs(expected[i]))) << i;
+  }
+}
+
+TEST_P(KernelsTest, HalvesAreRoundedToNearest) {
+  const std::vector<float> x = random_values(37, 5, 100.0F);
+  std::vector<std::uint16_t> halves(37);
+  k().to_half(x.data(), 37, halves.data());
+  std::vector<float> back(37);
+  k().from_half(halves.data(), 37, back.data());
+  for (std::size_t i = 0; i < 37; ++i) {
+    EXPECT_EQ(halves[i], half_from_float(x[i]));
+    EXPECT_EQ(back[i], float_from_half(halves[i]));
+  }
+}
+
+TEST_P(KernelsTest, QuantisationIsNearestInItsBlock) {
+  std::vector<float> x = random_values(64, 6);
+  for (std::size_t i = 32; i < 64; ++i) x[i] = 0;
+  std::vector<std::int8_t> q(64);
+  std::vector<ActivationBlock> blocks(2);
+  k().quantize(x.data(), 64, q.data(), blocks.data());
+  float largest = 0;
+  for (std::size_t i = 0; i < 32; ++i) largest = std::max(largest, std::abs(x[i]));
+  EXPECT_FLOAT_EQ(blocks[0].scale, largest / 127);
+  std::int32_t low = 0;
+  std::int32_t high = 0;
+  for (std::size_t i = 0; i < 32; ++i) {
+    EXPECT_LE(std::abs(static_cast<float>(q[i]) * blocks[0].scale - x[i]),
+              blocks[0].scale * 0.5001F);
+    (i < 16 ? low : high) += q[i];
+  }
+  EXPECT_EQ(blocks[0].sum_low, low);
+  EXPECT_EQ(blocks[0].sum_high, high);
+  EXPECT_EQ(blocks[1].scale, 0.0F);
+  EXPECT_EQ(blocks[1].scaled_sum, 0.0F);
+}
+
+/// Keys and values of one head in blocks, as the cache lays them out.
+template <class Element>
+struct Blocks {
+  std::vector<std::vector<Element>> keys;
+  std::vector<std::vector<Element>> values;
+  std::vector<const void*> key_pointers;
+  std::vector<const void*> value_pointers;
+};
+
+template <class Element>
+Element stored(float value) {
+  if constexpr (std::is_same_v<Element, float>) {
+    return value;
+  } else {
+    return half_from_float(value);
+  }
+}
+
+template <class Element>
+Blocks<Element> make_blocks(std::size_t positions, std::size_t head_dim, std::size_t value_stride,
+                            const std::vector<float>& keys, const std::vector<float>& values) {
+  Blocks<Element> blocks;
+  for (std::size_t begin = 0; begin < positions; begin += 64) {
+    // What lies beyond the last position must not matter, however large.
+    std::vector<Element> k(head_dim * 64, stored<Element>(6e4F));
+    std::vector<Element> v(64 * value_stride, stored<Element>(6e4F));
+    for (std::size_t p = begin; p < std::min(positions, begin + 64); ++p) {
+      for (std::size_t d = 0; d < head_dim; ++d) {
+        k[d * 64 + p - begin] = stored<Element>(keys[p * head_dim + d]);
+        v[(p - begin) * value_stride + d] = stored<Element>(values[p * head_dim + d]);
+      }
+    }
+    blocks.keys.push_back(std::move(k));
+    blocks.values.push_back(std::move(v));
+  }
+  for (std::size_t b = 0; b < blocks.keys.size(); ++b) {
+    blocks.key_pointers.push_back(blocks.keys[b].data());
+    blocks.value_pointers.push_back(blocks.values[b].data());
+  }
+  return blocks;
+}
+
+template <class Element>
+void check_attention(const Kernels& k, void (*attend)(const AttentionCall&), double tolerance) {
+  for (const std::size_t head_dim : {10U, 16U, 24U, 64U, 128U}) {
+    const std::size_t stride = (head_dim + 15) / 16 * 16;
+    for (const std::size_t positions : {1U, 5U, 63U, 64U, 65U, 200U}) {
+      const std::vector<float> keys = random_values(positions * head_dim, 1);
+      const std::vector<float> values = random_values(positions * head_dim, 2);
+      const std::vector<float> queries = random_values(4 * head_dim, 3, 2.0F);
+      const auto blocks = make_blocks<Element>(positions, head_dim, stride, keys, values);
+      std::vector<float> alone;
+      for (const std::size_t heads : {1U, 2U, 3U, 4U}) {
+        std::vector<float> out(heads * head_dim + 1, 777);
+        AlignedBuffer<float> scratch(attention_scratch(heads, stride));
+        attend({.queries = queries.data(),
+                .heads = heads,
+                .head_dim = head_dim,
+                .value_stride = stride,
+                .positions = positions,
+                .key_blocks = blocks.key_pointers.data(),
+                .value_blocks = blocks.value_pointers.data(),
+                .scale = 0.25F,
+                .out = out.data(),
+                .scratch = scratch.data()});
+        EXPECT_EQ(out.back(), 777) << "wrote past its end";
+        if (heads == 1) alone = out;
+        // The first head's bits do not depend on the others.
+        ASSERT_EQ(0, std::memcmp(alone.data(), out.data(), head_dim * sizeof(float)));
+        for (std::size_t h = 0; h < heads; ++h) {
+          std::vector<double> score(positions, 0);
+          double largest = -1e30;
+          for (std::size_t p = 0; p < positions; ++p) {
+            for (std::size_t d = 0; d < head_dim; ++d) {
+              score[p] += 0.25 * queries[h * head_dim + d] * keys[p * head_dim + d];
+            }
+            largest = std::max(largest, score[p]);
+          }
+          double total = 0;
+          for (double& s : score) total += s = std::exp(s - largest);
+          for (std::size_t d = 0; d < head_dim; ++d) {
+            double expected = 0;
+            for (std::size_t p = 0; p < positions; ++p) {
+              expected += score[p] / total * values[p * head_dim + d];
+            }
+            ASSERT_NEAR(out[h * head_dim + d], expected, tolerance)
+                << k.name << " head_dim " << head_dim << " positions " << positions;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(KernelsTest, AttentionEqualsItsDefinition) {
+  check_attention<float>(k(), k().attend_float, 2e-5);
+  // Keys and values in float16 are off by 2^-11 of themselves each: scores of up to about 20 move
+  // by about 0.01.
+  check_attention<std::uint16_t>(k(), k().attend_half, 3e-2);
+}
+
+TEST(Kernels, TheFastestAvailableComesFirstAndPortableIsThere) {
+  const auto available = available_kernels();
+  ASSERT_FALSE(available.empty());
+  EXPECT_EQ(available.back()->name, "portable");
+}
+
+}  // namespace
+}  // namespace fathom

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "base/aligned_buffer.h"
+#include "base/thread_team.h"
+#include "formats/tensor_source.h"
+#include "kernels/packed_form.h"
+
+namespace fathom {
+
+/// The form that keeps a stored type's weights as they are (docs/kernels.md says for which types
+/// that is exact: all but the K types, whose scales are rounded to float16).
+PackedForm native_form(TensorType type);
+
+/// A weight matrix in the layout the kernels read. Moves; does not copy.
+class PackedMatrix {
+ public:
+  /// Packs a [rows][columns] tensor into `form`, which must be native_form(tensor.type) or float32.
+  /// `row_order`, if not empty, says which row of the tensor becomes each row of the matrix.
+  PackedMatrix(const TensorView& tensor, PackedForm form, std::span<const std::uint32_t> row_order,
+               ThreadTeam& team);
+
+  [[nodiscard]] std::size_t rows() const { return rows_; }
+  [[nodiscard]] std::size_t columns() const { return columns_; }
+  [[nodiscard]] PackedForm form() const { return form_; }
+  /// What one product reads.
+  [[nodiscard]] std::size_t bytes() const { return data_.size(); }
+  [[nodiscard]] std::size_t panels() const { return (rows_ + panel_rows - 1) / panel_rows; }
+  [[nodiscard]] const std::byte* panel(std::size_t index) const {
+    return data_.data() + index * panel_bytes_;
+  }
+
+ private:
+  std::size_t rows_;
+  std::size_t columns_;
+  PackedForm form_;
+  std::size_t panel_bytes_;
+  AlignedBuffer<std::byte> data_;
+};
+
+}  // namespace fathom

@@ -1,0 +1,106 @@
+#include "kernels/products.h"
+
+#include <algorithm>
+#include <array>
+#include <stdexcept>
+
+namespace fathom {
+namespace {
+
+using PanelOut = std::array<float, panel_rows * panel_product_rows>;
+
+// The products of one panel with rows first_row..first_row+rows-1, bias added.
+void panel_rows_product(const Kernels& kernels, const PackedMatrix& weights, std::size_t panel,
+                        std::span<const float> bias, const ActivationView& view,
+                        std::size_t first_row, std::size_t rows, std::size_t lanes, float* out) {
+  kernels.panel_product[static_cast<std::size_t>(weights.form())](
+      weights.panel(panel), weights.columns(), view, first_row, rows, out);
+  if (bias.empty()) return;
+  for (std::size_t r = 0; r < rows; ++r) {
+    for (std::size_t lane = 0; lane < lanes; ++lane) {
+      out[r * panel_rows + lane] += bias[panel * panel_rows + lane];
+    }
+  }
+}
+
+std::size_t lanes_of(const PackedMatrix& weights, std::size_t panel) {
+  return std::min(panel_rows, weights.rows() - panel * panel_rows);
+}
+
+}  // namespace
+
+void Activations::resize(std::size_t rows, std::size_t columns) {
+  rows_ = rows;
+  columns_ = columns;
+  stride_ = (columns + block_inputs - 1) / block_inputs * block_inputs;
+  values_.reserve(rows * stride_);
+  quantized_.reserve(rows * stride_);
+  blocks_.reserve(rows * stride_ / block_inputs);
+}
+
+void Activations::quantize_row(const Kernels& kernels, std::size_t index) {
+  kernels.quantize(row(index), columns_, quantized_.data() + index * stride_,
+                   blocks_.data() + index * (stride_ / block_inputs));
+}
+
+ActivationView Activations::view() const {
+  return {values_.data(), quantized_.data(), blocks_.data(), stride_};
+}
+
+void multiply(ThreadTeam& team, const Kernels& kernels, const Activations& activations,
+              std::span<const Product> products) {
+  const std::size_t rows = activations.rows();
+  if (rows == 0) return;
+  const ActivationView view = activations.view();
+  team.run([&](int worker) {
+    alignas(64) PanelOut out;
+    for (const Product& product : products) {
+      const PackedMatrix& weights = *product.weights;
+      const WorkRange range = share_of(weights.panels(), worker, team.size());
+      for (std::size_t panel = range.begin; panel < range.end; ++panel) {
+        const std::size_t lanes = lanes_of(weights, panel);
+        for (std::size_t first = 0; first < rows; first += panel_product_rows) {
+          const std::size_t count = std::min(panel_product_rows, rows - first);
+          panel_rows_product(kernels, weights, panel, product.bias, view, first, count, lanes,
+                             out.data());
+          for (std::size_t r = 0; r < count; ++r) {
+            std::copy_n(out.data() + r * panel_rows, lanes,
+                        product.out + (first + r) * product.out_stride + panel * panel_rows);
+          }
+        }
+      }
+    }
+  });
+}
+
+void multiply_swiglu(ThreadTeam& team, const Kernels& kernels, const Activations& activations,
+                     const PackedMatrix& gate, std::span<const float> gate_bias,
+                     const PackedMatrix& up, std::span<const float> up_bias, Activations& out) {
+  if (gate.rows() != up.rows() || gate.columns() != up.columns()) {
+    throw std::logic_error("gate and up must have the same shape");
+  }
+  const std::size_t rows = activations.rows();
+  if (rows == 0) return;
+  const ActivationView view = activations.view();
+  team.run([&](int worker) {
+    alignas(64) PanelOut gated;
+    alignas(64) PanelOut upward;
+    const WorkRange range = share_of(gate.panels(), worker, team.size());
+    for (std::size_t panel = range.begin; panel < range.end; ++panel) {
+      const std::size_t lanes = lanes_of(gate, panel);
+      for (std::size_t first = 0; first < rows; first += panel_product_rows) {
+        const std::size_t count = std::min(panel_product_rows, rows - first);
+        panel_rows_product(kernels, gate, panel, gate_bias, view, first, count, lanes,
+                           gated.data());
+        panel_rows_product(kernels, up, panel, up_bias, view, first, count, lanes, upward.data());
+        kernels.swiglu(gated.data(), upward.data(), count * panel_rows);
+        for (std::size_t r = 0; r < count; ++r) {
+          std::copy_n(gated.data() + r * panel_rows, lanes,
+                      out.row(first + r) + panel * panel_rows);
+        }
+      }
+    }
+  });
+}
+
+}  // namespace fathom

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "base/aligned_buffer.h"
+#include "base/thread_team.h"
+#include "kernels/kernels.h"
+#include "kernels/packed_matrix.h"
+
+namespace fathom {
+
+/// Rows of activations that go into products: written as float32 by the caller, quantised here for
+/// the matrices in integer forms.
+class Activations {
+ public:
+  /// Room for [rows][columns]. What was there is lost.
+  void resize(std::size_t rows, std::size_t columns);
+
+  [[nodiscard]] std::size_t rows() const { return rows_; }
+  [[nodiscard]] std::size_t columns() const { return columns_; }
+  [[nodiscard]] float* row(std::size_t index) { return values_.data() + index * stride_; }
+  [[nodiscard]] const float* row(std::size_t index) const {
+    return values_.data() + index * stride_;
+  }
+  /// Quantises one row, in blocks of 32 along it. Rows may be quantised from different threads.
+  /// The columns must be a multiple of 32.
+  void quantize_row(const Kernels& kernels, std::size_t index);
+  [[nodiscard]] ActivationView view() const;
+
+ private:
+  std::size_t rows_ = 0;
+  std::size_t columns_ = 0;
+  std::size_t stride_ = 0;
+  AlignedBuffer<float> values_;
+  AlignedBuffer<std::int8_t> quantized_;
+  AlignedBuffer<ActivationBlock> blocks_;
+};
+
+/// One product of a group that shares its activations.
+struct Product {
+  const PackedMatrix* weights = nullptr;
+  std::span<const float> bias = {};  ///< [weights->rows()], or empty
+  float* out = nullptr;              ///< [activation rows][out_stride]
+  std::size_t out_stride = 0;
+};
+
+/// out = activations * weights^T + bias, for each product. The activations must have been quantised
+/// if a matrix is in an integer form.
+void multiply(ThreadTeam& team, const Kernels& kernels, const Activations& activations,
+              std::span<const Product> products);
+
+/// out = silu(activations * gate^T) * (activations * up^T): a gated feed-forward's first half.
+/// Both matrices have the same shape; bias of either may be empty.
+void multiply_swiglu(ThreadTeam& team, const Kernels& kernels, const Activations& activations,
+                     const PackedMatrix& gate, std::span<const float> gate_bias,
+                     const PackedMatrix& up, std::span<const float> up_bias, Activations& out);
+
+}  // namespace fathom
