@@ -36,9 +36,11 @@ struct AttentionCall {
   std::size_t head_dim = 0;
   std::size_t value_stride = 0;  ///< head_dim rounded up to 16
   std::size_t positions = 0;     ///< how many positions the row sees, at least 1
-  /// One pointer a block of 64 positions. Keys lie [head_dim][64], values [64][value_stride].
-  const void* const* key_blocks = nullptr;
-  const void* const* value_blocks = nullptr;
+  /// One pointer a block of 64 positions. In it, from these offsets, lie this head's keys
+  /// [head_dim][64] and values [64][value_stride].
+  const std::byte* const* blocks = nullptr;
+  std::size_t key_offset = 0;
+  std::size_t value_offset = 0;
   float scale = 1;           ///< applied to the products of query and key
   float* out = nullptr;      ///< [heads][head_dim]
   float* scratch = nullptr;  ///< attention_scratch(heads, value_stride) floats, aligned to 64 bytes

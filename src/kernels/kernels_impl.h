@@ -303,18 +303,16 @@ struct KernelsFor {
 
   // scores[h][64] = scale * (query h . key), for all 64 positions of a block.
   template <class Element, int H>
-  static void block_scores(const AttentionCall& call, const Element* keys, std::size_t first_head,
-                           float* scores) {
+  static void block_scores(const AttentionCall& call, const Element* keys, float* scores) {
     F sum[H][4];
     for (int h = 0; h < H; ++h) {
       for (int k = 0; k < 4; ++k) sum[h][k] = V::zero();
     }
-    const float* const queries = call.queries + first_head * call.head_dim;
     for (std::size_t d = 0; d < call.head_dim; ++d, keys += cache_block_positions) {
       for (int k = 0; k < 4; ++k) {
         const F key = load_cache(keys + 16 * k);
         for (int h = 0; h < H; ++h) {
-          const F query = V::set(queries[static_cast<std::size_t>(h) * call.head_dim + d]);
+          const F query = V::set(call.queries[static_cast<std::size_t>(h) * call.head_dim + d]);
           sum[h][k] = V::fma(query, key, sum[h][k]);
         }
       }
@@ -362,8 +360,8 @@ struct KernelsFor {
       const std::size_t block = begin / cache_block_positions;
       const std::size_t left = call.positions - begin;
       const std::size_t valid = left < cache_block_positions ? left : cache_block_positions;
-      block_scores<Element, H>(call, static_cast<const Element*>(call.key_blocks[block]), 0,
-                               weights);
+      block_scores<Element, H>(
+          call, reinterpret_cast<const Element*>(call.blocks[block] + call.key_offset), weights);
       for (int h = 0; h < H; ++h) {
         float* const w = weights + 64 * h;
         for (std::size_t p = valid; p < cache_block_positions; ++p) w[p] = -__builtin_inff();
@@ -382,7 +380,8 @@ struct KernelsFor {
         total[h] = total[h] * corrections[h] + V::reduce_add(block_total);
         largest[h] = now;
       }
-      const auto* const values = static_cast<const Element*>(call.value_blocks[block]);
+      const auto* const values =
+          reinterpret_cast<const Element*>(call.blocks[block] + call.value_offset);
       for (std::size_t d = 0; d < call.value_stride; d += 16) {
         add_values<Element, H>(call, values + d, valid, weights, corrections, sums + d);
       }

@@ -331,15 +331,6 @@ TEST_P(KernelsTest, QuantisationIsNearestInItsBlock) {
   EXPECT_EQ(blocks[1].scaled_sum, 0.0F);
 }
 
-/// Keys and values of one head in blocks, as the cache lays them out.
-template <class Element>
-struct Blocks {
-  std::vector<std::vector<Element>> keys;
-  std::vector<std::vector<Element>> values;
-  std::vector<const void*> key_pointers;
-  std::vector<const void*> value_pointers;
-};
-
 template <class Element>
 Element stored(float value) {
   if constexpr (std::is_same_v<Element, float>) {
@@ -349,26 +340,24 @@ Element stored(float value) {
   }
 }
 
+/// Keys and values of one head in blocks, keys first.
 template <class Element>
-Blocks<Element> make_blocks(std::size_t positions, std::size_t head_dim, std::size_t value_stride,
-                            const std::vector<float>& keys, const std::vector<float>& values) {
-  Blocks<Element> blocks;
+std::vector<std::vector<Element>> make_blocks(std::size_t positions, std::size_t head_dim,
+                                              std::size_t value_stride,
+                                              const std::vector<float>& keys,
+                                              const std::vector<float>& values) {
+  std::vector<std::vector<Element>> blocks;
   for (std::size_t begin = 0; begin < positions; begin += 64) {
     // What lies beyond the last position must not matter, however large.
-    std::vector<Element> k(head_dim * 64, stored<Element>(6e4F));
-    std::vector<Element> v(64 * value_stride, stored<Element>(6e4F));
+    std::vector<Element> block(64 * (head_dim + value_stride), stored<Element>(6e4F));
     for (std::size_t p = begin; p < std::min(positions, begin + 64); ++p) {
       for (std::size_t d = 0; d < head_dim; ++d) {
-        k[d * 64 + p - begin] = stored<Element>(keys[p * head_dim + d]);
-        v[(p - begin) * value_stride + d] = stored<Element>(values[p * head_dim + d]);
+        block[d * 64 + p - begin] = stored<Element>(keys[p * head_dim + d]);
+        block[64 * head_dim + (p - begin) * value_stride + d] =
+            stored<Element>(values[p * head_dim + d]);
       }
     }
-    blocks.keys.push_back(std::move(k));
-    blocks.values.push_back(std::move(v));
-  }
-  for (std::size_t b = 0; b < blocks.keys.size(); ++b) {
-    blocks.key_pointers.push_back(blocks.keys[b].data());
-    blocks.value_pointers.push_back(blocks.values[b].data());
+    blocks.push_back(std::move(block));
   }
   return blocks;
 }
@@ -382,6 +371,10 @@ void check_attention(const Kernels& k, void (*attend)(const AttentionCall&), dou
       const std::vector<float> values = random_values(positions * head_dim, 2);
       const std::vector<float> queries = random_values(4 * head_dim, 3, 2.0F);
       const auto blocks = make_blocks<Element>(positions, head_dim, stride, keys, values);
+      std::vector<const std::byte*> pointers;
+      for (const auto& block : blocks) {
+        pointers.push_back(reinterpret_cast<const std::byte*>(block.data()));
+      }
       std::vector<float> alone;
       for (const std::size_t heads : {1U, 2U, 3U, 4U}) {
         std::vector<float> out(heads * head_dim + 1, 777);
@@ -391,8 +384,9 @@ void check_attention(const Kernels& k, void (*attend)(const AttentionCall&), dou
                 .head_dim = head_dim,
                 .value_stride = stride,
                 .positions = positions,
-                .key_blocks = blocks.key_pointers.data(),
-                .value_blocks = blocks.value_pointers.data(),
+                .blocks = pointers.data(),
+                .key_offset = 0,
+                .value_offset = 64 * head_dim * sizeof(Element),
                 .scale = 0.25F,
                 .out = out.data(),
                 .scratch = scratch.data()});

@@ -1,0 +1,335 @@
+#include "engine/cpu_model.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <stdexcept>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "formats/dequantize.h"
+
+namespace fathom {
+namespace {
+
+// The fewest rows a worker should get before row-wise work is shared out: below, waking the team
+// costs more than it saves.
+constexpr std::size_t rows_per_worker = 4;
+
+BlockKvCache& block_cache(const SequenceStep& step) {
+  auto* const cache = dynamic_cast<BlockKvCache*>(step.cache);
+  if (cache == nullptr) throw std::logic_error("the cache was not made by this kind of model");
+  return *cache;
+}
+
+// Whether a matrix that reads some activations wants them in int8. Its rows then are whole blocks
+// of 32, and so are the activations'.
+bool any_integer(std::initializer_list<const PackedMatrix*> readers) {
+  return std::any_of(readers.begin(), readers.end(),
+                     [](const PackedMatrix* reader) { return is_integer(reader->form()); });
+}
+
+}  // namespace
+
+CpuModel::CpuModel(ModelFiles files, Precision precision, const Kernels& kernels, ThreadTeam& team)
+    : files_(std::move(files)),
+      precision_(precision),
+      kernels_(kernels),
+      team_(team),
+      weights_(files_.tensors, files_.config, precision, team),
+      cache_layout_(files_.config,
+                    precision == Precision::exact ? CacheElement::float32 : CacheElement::half),
+      rotary_frequencies_(rotary_frequencies(files_.config.rotary)) {
+  constexpr std::size_t most_heads_together = 4;
+  for (int worker = 0; worker < team_.size(); ++worker) {
+    attention_scratch_.emplace_back(
+        attention_scratch(most_heads_together, cache_layout_.value_stride));
+  }
+}
+
+std::unique_ptr<KvCache> CpuModel::new_cache(std::size_t capacity) const {
+  if (capacity == 0 || capacity > config().context) {
+    throw InputError(fmt::format("a context of {} positions was asked for; the model has 1 to {}",
+                                 capacity, config().context));
+  }
+  return std::make_unique<BlockKvCache>(cache_layout_, capacity);
+}
+
+TokenBytes CpuModel::token_bytes() const {
+  TokenBytes bytes = weights_.token_bytes();
+  bytes.cache_per_position = 2 * config().kv_width() * cache_layout_.element_bytes();
+  return bytes;
+}
+
+void CpuModel::check(std::span<const SequenceStep> steps) const {
+  for (const SequenceStep& step : steps) {
+    if (step.cache == nullptr || step.tokens.empty()) {
+      throw std::logic_error("a step needs a cache and tokens");
+    }
+    if (step.role == RowRole::routed && step.selector == nullptr) {
+      throw std::logic_error("routed rows need a selector");
+    }
+    if (step.cache->length() + step.tokens.size() > step.cache->capacity()) {
+      throw InputError(fmt::format("{} tokens do not fit into a context of {}",
+                                   step.cache->length() + step.tokens.size(),
+                                   step.cache->capacity()));
+    }
+    for (const TokenId token : step.tokens) {
+      if (token.value < 0 || token.index() >= config().vocabulary) {
+        throw InputError(fmt::format("token {} found; the vocabulary has 0 to {}", token.value,
+                                     config().vocabulary - 1));
+      }
+    }
+  }
+}
+
+void CpuModel::embed(std::span<const SequenceStep> steps) {
+  rows_.clear();
+  step_begin_.clear();
+  for (std::size_t s = 0; s < steps.size(); ++s) {
+    step_begin_.push_back(rows_.size());
+    for (std::size_t i = 0; i < steps[s].tokens.size(); ++i) {
+      rows_.push_back({s, steps[s].cache->length() + i});
+    }
+  }
+  hidden_.reserve(rows_.size() * config().width);
+  const TensorView& embedding = files_.tensors.embedding;
+  const std::size_t row_bytes = embedding.bytes.size() / config().vocabulary;
+  team_.run_shares(rows_.size(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t r = begin; r < end; ++r) {
+      const std::size_t step = rows_[r].step;
+      const TokenId token = steps[step].tokens[r - step_begin_[step]];
+      dequantize(embedding.type, embedding.bytes.subspan(token.index() * row_bytes, row_bytes),
+                 std::span(hidden(r), config().width));
+    }
+  });
+}
+
+void CpuModel::rotary_angles() {
+  const std::size_t half = rotary_frequencies_.size();
+  cosines_.reserve(rows_.size() * half);
+  sines_.reserve(rows_.size() * half);
+  const float factor = rotary_attention_factor(config().rotary);
+  team_.run_shares(rows_.size(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t r = begin; r < end; ++r) {
+      const auto position = static_cast<float>(rows_[r].position);
+      for (std::size_t i = 0; i < half; ++i) {
+        const float angle = position * rotary_frequencies_[i];
+        cosines_.data()[r * half + i] = std::cos(angle) * factor;
+        sines_.data()[r * half + i] = std::sin(angle) * factor;
+      }
+    }
+  });
+}
+
+LayerRows CpuModel::layer_rows(std::size_t step, std::span<const SequenceStep> steps) const {
+  const std::size_t count = steps[step].tokens.size();
+  const std::size_t width = config().width;
+  return {.first = Position{static_cast<std::int32_t>(steps[step].cache->length())},
+          .count = count,
+          .width = width,
+          .hidden = hidden_.span().subspan(step_begin_[step] * width, count * width)};
+}
+
+// The one place that asks who runs a layer.
+void CpuModel::select_rows(LayerIndex layer, std::span<const SequenceStep> steps,
+                           ForwardOutput& output) {
+  running_.clear();
+  for (std::size_t s = 0; s < steps.size(); ++s) {
+    const SequenceStep& step = steps[s];
+    selected_.clear();
+    if (step.role == RowRole::prompt) {
+      for (std::size_t i = 0; i < step.tokens.size(); ++i) selected_.push_back(i);
+    } else {
+      step.selector->select(layer, layer_rows(s, steps), selected_);
+    }
+    if (selected_.empty()) continue;
+    // A row reads the keys and values of every position before it.
+    BlockKvCache& cache = block_cache(step);
+    std::size_t expected = cache.valid_length(layer);
+    for (const std::size_t i : selected_) {
+      if (cache.length() + i != expected) {
+        throw std::logic_error(fmt::format("position {} runs layer {}, which position {} skipped",
+                                           cache.length() + i, layer.number(), expected));
+      }
+      ++expected;
+      running_.push_back(step_begin_[s] + i);
+    }
+    cache.extend(layer, selected_.size());
+    output.layers_run[s] += selected_.size();
+  }
+}
+
+// normed_ = norm(hidden) for the running rows, quantised if the matrices that read it want that.
+void CpuModel::normalize_rows(std::span<const float> norm,
+                              std::initializer_list<const PackedMatrix*> readers) {
+  normed_.resize(running_.size(), config().width);
+  const bool quantize = any_integer(readers);
+  team_.run_shares(running_.size(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      kernels_.rms_norm(hidden(running_[i]), norm.data(), config().width, config().norm_epsilon,
+                        normed_.row(i));
+      if (quantize) normed_.quantize_row(kernels_, i);
+    }
+  });
+}
+
+void CpuModel::add_to_hidden() {
+  const std::size_t width = config().width;
+  team_.run_shares(running_.size(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      kernels_.add(hidden(running_[i]), delta_.data() + i * width, width);
+    }
+  });
+}
+
+// Rotates queries and keys in qkv_, stores keys and values, and attends: attended_ gets the result.
+void CpuModel::attention(LayerIndex layer, std::span<const SequenceStep> steps) {
+  const std::size_t head_dim = config().head_dim;
+  const std::size_t query_width = config().query_width();
+  const std::size_t kv_width = config().kv_width();
+  const std::size_t qkv_width = query_width + 2 * kv_width;
+  const std::size_t half = rotary_frequencies_.size();
+  const std::size_t count = running_.size();
+
+  team_.run_shares(count, rows_per_worker, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      const std::size_t row = running_[i];
+      float* const qkv = qkv_.data() + i * qkv_width;
+      // Queries and keys lie side by side.
+      for (std::size_t head = 0; head < config().heads + config().kv_heads; ++head) {
+        kernels_.rotate(qkv + head * head_dim, cosines_.data() + row * half,
+                        sines_.data() + row * half, half);
+      }
+      block_cache(steps[rows_[row].step])
+          .store(layer, rows_[row].position, qkv + query_width, qkv + query_width + kv_width);
+    }
+  });
+
+  // Query heads that share keys are best done together, unless that leaves workers idle. Neither
+  // changes a head's bits.
+  const std::size_t group = config().heads / config().kv_heads;
+  const auto workers = static_cast<std::size_t>(team_.size());
+  std::size_t together = std::min<std::size_t>(group, 4);
+  if (workers > 1 && count * config().kv_heads < 4 * workers) together = 1;
+  const std::size_t parts = (group + together - 1) / together;
+  const std::size_t items_per_row = config().kv_heads * parts;
+  const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
+  const auto attend = precision_ == Precision::exact ? kernels_.attend_float : kernels_.attend_half;
+  attended_.resize(count, query_width);
+  team_.run([&](int worker) {
+    const auto w = static_cast<std::size_t>(worker);
+    // Every worker takes each n-th item: later rows see more positions.
+    for (std::size_t item = w; item < count * items_per_row; item += workers) {
+      const std::size_t i = item / items_per_row;
+      const std::size_t kv_head = item % items_per_row / parts;
+      const std::size_t first = item % parts * together;
+      const std::size_t head = kv_head * group + first;
+      const Row& row = rows_[running_[i]];
+      attend({.queries = qkv_.data() + i * qkv_width + head * head_dim,
+              .heads = std::min(together, group - first),
+              .head_dim = head_dim,
+              .value_stride = cache_layout_.value_stride,
+              .positions = row.position + 1,
+              .blocks = block_cache(steps[row.step]).blocks(layer).data(),
+              .key_offset = cache_layout_.key_offset(kv_head),
+              .value_offset = cache_layout_.value_offset(kv_head),
+              .scale = scale,
+              .out = attended_.row(i) + head * head_dim,
+              .scratch = attention_scratch_[w].data()});
+    }
+  });
+}
+
+void CpuModel::run_layer(LayerIndex layer, std::span<const SequenceStep> steps) {
+  const PackedLayer& weights = weights_.layer(layer);
+  const std::size_t count = running_.size();
+  const std::size_t width = config().width;
+  const std::size_t query_width = config().query_width();
+  const std::size_t kv_width = config().kv_width();
+  const std::size_t qkv_width = query_width + 2 * kv_width;
+
+  const auto quantize_rows = [&](Activations& activations) {
+    team_.run_shares(count, rows_per_worker, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) activations.quantize_row(kernels_, i);
+    });
+  };
+  const auto product = [&](const PackedLinear& linear, float* out, std::size_t stride) {
+    return Product{
+        .weights = &linear.weight, .bias = linear.bias, .out = out, .out_stride = stride};
+  };
+
+  normalize_rows(weights.attention_norm,
+                 {&weights.query.weight, &weights.key.weight, &weights.value.weight});
+  qkv_.reserve(count * qkv_width);
+  const std::array qkv{
+      product(weights.query, qkv_.data(), qkv_width),
+      product(weights.key, qkv_.data() + query_width, qkv_width),
+      product(weights.value, qkv_.data() + query_width + kv_width, qkv_width),
+  };
+  multiply(team_, kernels_, normed_, qkv);
+
+  attention(layer, steps);
+  if (any_integer({&weights.attention_output.weight})) quantize_rows(attended_);
+  delta_.reserve(count * width);
+  const std::array attention_output{product(weights.attention_output, delta_.data(), width)};
+  multiply(team_, kernels_, attended_, attention_output);
+  add_to_hidden();
+
+  normalize_rows(weights.ffn_norm, {&weights.gate.weight, &weights.up.weight});
+  ffn_.resize(count, config().ffn_width);
+  multiply_swiglu(team_, kernels_, normed_, weights.gate.weight, weights.gate.bias,
+                  weights.up.weight, weights.up.bias, ffn_);
+  if (any_integer({&weights.down.weight})) quantize_rows(ffn_);
+  const std::array down{product(weights.down, delta_.data(), width)};
+  multiply(team_, kernels_, ffn_, down);
+  add_to_hidden();
+}
+
+void CpuModel::compute_logits(std::span<const SequenceStep> steps, ForwardOutput& output) {
+  running_.clear();
+  for (std::size_t s = 0; s < steps.size(); ++s) {
+    const std::size_t count = steps[s].tokens.size();
+    const std::size_t wanted = steps[s].logits == LogitRows::all    ? count
+                               : steps[s].logits == LogitRows::last ? 1
+                                                                    : 0;
+    for (std::size_t i = count - wanted; i < count; ++i) running_.push_back(step_begin_[s] + i);
+  }
+  output.vocabulary = config().vocabulary;
+  output.logit_rows = running_.size();
+  if (running_.empty()) return;
+  output.logits.reserve(running_.size() * config().vocabulary);
+  normalize_rows(weights_.output_norm(), {&weights_.head()});
+  const std::array head{Product{
+      .weights = &weights_.head(), .out = output.logits.data(), .out_stride = config().vocabulary}};
+  multiply(team_, kernels_, normed_, head);
+}
+
+void CpuModel::forward(std::span<const SequenceStep> steps, ForwardOutput& output,
+                       HiddenStateSink* sink) {
+  check(steps);
+  output.layers_run.assign(steps.size(), 0);
+  embed(steps);
+  rotary_angles();
+  const auto show = [&](auto&& report) {
+    if (sink == nullptr) return;
+    for (std::size_t s = 0; s < steps.size(); ++s) report(s, layer_rows(s, steps));
+  };
+  show([&](std::size_t s, const LayerRows& rows) { sink->embedded(s, rows); });
+  try {
+    for (LayerIndex layer{0}; layer.value < config().depth(); ++layer) {
+      select_rows(layer, steps, output);
+      if (!running_.empty()) run_layer(layer, steps);
+      show([&](std::size_t s, const LayerRows& rows) { sink->layer_output(s, layer, rows); });
+    }
+    compute_logits(steps, output);
+  } catch (...) {
+    for (const SequenceStep& step : steps) block_cache(step).roll_back();
+    throw;
+  }
+  for (const SequenceStep& step : steps) block_cache(step).advance(step.tokens.size());
+}
+
+}  // namespace fathom

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstddef>
+#include <initializer_list>
+#include <memory>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/thread_team.h"
+#include "depth/cost.h"
+#include "engine/cpu_weights.h"
+#include "engine/kv_cache.h"
+#include "kernels/kernels.h"
+#include "kernels/products.h"
+#include "model/language_model.h"
+#include "model/model_files.h"
+
+namespace fathom {
+
+/// LanguageModel on CPUs: layers that no row runs cost nothing.
+class CpuModel final : public LanguageModel {
+ public:
+  /// Packs the weights of `files`, which it keeps. `team` must outlive the model. Throws InputError
+  /// if the widths do not fit the kernels (integer weights need multiples of 32).
+  CpuModel(ModelFiles files, Precision precision, const Kernels& kernels, ThreadTeam& team);
+
+  [[nodiscard]] const ModelConfig& config() const override { return files_.config; }
+  [[nodiscard]] std::unique_ptr<KvCache> new_cache(std::size_t capacity) const override;
+  void forward(std::span<const SequenceStep> steps, ForwardOutput& output,
+               HiddenStateSink* sink) override;
+
+  [[nodiscard]] const ModelFiles& files() const { return files_; }
+  [[nodiscard]] Precision precision() const { return precision_; }
+  /// What a decoding step reads of the packed weights and the cache.
+  [[nodiscard]] TokenBytes token_bytes() const;
+
+ private:
+  // A row of a forward pass: which step and sequence position it is.
+  struct Row {
+    std::size_t step;
+    std::size_t position;
+  };
+
+  void check(std::span<const SequenceStep> steps) const;
+  void embed(std::span<const SequenceStep> steps);
+  void rotary_angles();
+  void select_rows(LayerIndex layer, std::span<const SequenceStep> steps, ForwardOutput& output);
+  void run_layer(LayerIndex layer, std::span<const SequenceStep> steps);
+  void attention(LayerIndex layer, std::span<const SequenceStep> steps);
+  void normalize_rows(std::span<const float> norm,
+                      std::initializer_list<const PackedMatrix*> readers);
+  void add_to_hidden();
+  void compute_logits(std::span<const SequenceStep> steps, ForwardOutput& output);
+  [[nodiscard]] LayerRows layer_rows(std::size_t step, std::span<const SequenceStep> steps) const;
+  [[nodiscard]] float* hidden(std::size_t row) { return hidden_.data() + row * config().width; }
+
+  ModelFiles files_;
+  Precision precision_;
+  const Kernels& kernels_;
+  ThreadTeam& team_;
+  CpuWeights weights_;
+  CacheLayout cache_layout_;
+  std::vector<float> rotary_frequencies_;
+
+  // Scratch of one forward pass, kept so that a decoding loop allocates nothing.
+  std::vector<Row> rows_;
+  std::vector<std::size_t> step_begin_;  // the first row of each step
+  std::vector<std::size_t> running_;     // the rows that run the layer at hand
+  std::vector<std::size_t> selected_;
+  AlignedBuffer<float> hidden_;                          // [rows][width]
+  AlignedBuffer<float> cosines_, sines_;                 // [rows][dimensions / 2]
+  Activations normed_;                                   // [running][width]
+  AlignedBuffer<float> qkv_;                             // [running][query, key and value widths]
+  Activations attended_;                                 // [running][query width]
+  Activations ffn_;                                      // [running][ffn_width]
+  AlignedBuffer<float> delta_;                           // [running][width]
+  std::vector<AlignedBuffer<float>> attention_scratch_;  // for each worker
+};
+
+}  // namespace fathom

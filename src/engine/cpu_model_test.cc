@@ -1,0 +1,436 @@
+#include "engine/cpu_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "depth/selector.h"
+
+namespace fathom {
+namespace {
+
+std::filesystem::path golden() { return std::filesystem::path(FATHOM_SOURCE_DIR) / "golden"; }
+
+nlohmann::json read_json(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  return nlohmann::json::parse(file);
+}
+
+std::vector<TokenId> token_ids(const nlohmann::json& ids) {
+  std::vector<TokenId> tokens;
+  for (const auto& id : ids) tokens.emplace_back(id.get<std::int32_t>());
+  return tokens;
+}
+
+/// One sequence run through a model: every row's logits, token by token or in chunks.
+class Sequence {
+ public:
+  explicit Sequence(CpuModel& model) : model_(&model), cache_(model.new_cache(128)) {}
+
+  void prompt(std::span<const TokenId> tokens, std::size_t chunk) {
+    for (std::size_t begin = 0; begin < tokens.size(); begin += chunk) {
+      append(tokens.subspan(begin, std::min(chunk, tokens.size() - begin)), RowRole::prompt,
+             nullptr);
+    }
+  }
+  void routed(std::span<const TokenId> tokens, const Selector& selector) {
+    append(tokens, RowRole::routed, &selector);
+  }
+  [[nodiscard]] Sequence fork() const {
+    Sequence copy(*this);
+    copy.cache_ = cache_->fork();
+    return copy;
+  }
+  void truncate(std::size_t length) {
+    cache_->truncate(length);
+    logits_.resize(length);
+  }
+  [[nodiscard]] const std::vector<std::vector<float>>& logits() const { return logits_; }
+  [[nodiscard]] KvCache& cache() { return *cache_; }
+
+ private:
+  Sequence(const Sequence& other) : model_(other.model_), logits_(other.logits_) {}
+
+  void append(std::span<const TokenId> tokens, RowRole role, const Selector* selector) {
+    const SequenceStep step{.cache = cache_.get(),
+                            .tokens = tokens,
+                            .role = role,
+                            .selector = selector,
+                            .logits = LogitRows::all};
+    ForwardOutput output;
+    model_->forward(std::span(&step, 1), output, nullptr);
+    for (std::size_t r = 0; r < output.logit_rows; ++r) {
+      const auto row = output.logit_row(r);
+      logits_.emplace_back(row.begin(), row.end());
+    }
+  }
+
+  CpuModel* model_;
+  std::unique_ptr<KvCache> cache_;
+  std::vector<std::vector<float>> logits_;
+};
+
+struct TinyModel {
+  std::string name;  // of the test
+  std::filesystem::path model, expected;
+};
+
+std::vector<TinyModel> tiny_models() {
+  std::vector<TinyModel> models;
+  for (const auto& entry : std::filesystem::directory_iterator(golden() / "tiny")) {
+    models.push_back({entry.path().filename(), entry.path(), entry.path() / "expected.json"});
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(golden() / "tiny_gguf")) {
+    if (entry.path().extension() != ".gguf") continue;
+    const std::string stem = entry.path().stem();
+    models.push_back(
+        {"gguf_" + stem, entry.path(), entry.path().parent_path() / (stem + ".expected.json")});
+  }
+  for (TinyModel& model : models) std::replace(model.name.begin(), model.name.end(), '-', '_');
+  std::sort(models.begin(), models.end(),
+            [](const TinyModel& a, const TinyModel& b) { return a.name < b.name; });
+  return models;
+}
+
+class TinyModelTest : public testing::TestWithParam<TinyModel> {};
+
+INSTANTIATE_TEST_SUITE_P(All, TinyModelTest, testing::ValuesIn(tiny_models()),
+                         [](const auto& instance) { return instance.param.name; });
+
+// Hugging Face's float32 logits, to 5 decimals. Two float32 implementations that add in different
+// orders agree to some units in the last place of the largest terms: here logits of up to about 30.
+constexpr double float32_tolerance = 2e-4;
+
+TEST_P(TinyModelTest, ExactLogitsEqualTransformers) {
+  ThreadTeam team(2);
+  const nlohmann::json expected = read_json(GetParam().expected);
+  const auto sample = expected["vocabulary_sample"].get<std::vector<std::size_t>>();
+  for (const Kernels* const kernels : available_kernels()) {
+    CpuModel model(ModelFiles::open(GetParam().model), Precision::exact, *kernels, team);
+    for (const auto& prompt : expected["prompts"]) {
+      const std::vector<TokenId> tokens = token_ids(prompt["ids"]);
+      Sequence sequence(model);
+      sequence.prompt(tokens, tokens.size());
+      for (std::size_t t = 0; t < tokens.size(); ++t) {
+        for (std::size_t i = 0; i < sample.size(); ++i) {
+          ASSERT_NEAR(sequence.logits()[t][sample[i]], prompt["sample"][t][i].get<double>(),
+                      float32_tolerance)
+              << kernels->name << " position " << t << " id " << sample[i];
+        }
+      }
+      const auto last = prompt["last"].get<std::vector<double>>();
+      ASSERT_EQ(last.size(), sequence.logits().back().size());
+      for (std::size_t i = 0; i < last.size(); ++i) {
+        ASSERT_NEAR(sequence.logits().back()[i], last[i], float32_tolerance) << kernels->name;
+      }
+    }
+  }
+}
+
+// The correlation of two rows of logits.
+double correlation(std::span<const float> a, std::span<const float> b) {
+  double sum_a = 0;
+  double sum_b = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    sum_a += a[i];
+    sum_b += b[i];
+  }
+  const double mean_a = sum_a / static_cast<double>(a.size());
+  const double mean_b = sum_b / static_cast<double>(b.size());
+  double ab = 0;
+  double aa = 0;
+  double bb = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    ab += (a[i] - mean_a) * (b[i] - mean_b);
+    aa += (a[i] - mean_a) * (a[i] - mean_a);
+    bb += (b[i] - mean_b) * (b[i] - mean_b);
+  }
+  return ab / std::sqrt(aa * bb);
+}
+
+TEST_P(TinyModelTest, FastLogitsFollowExactOnes) {
+  // These random models amplify errors, so the test is a coarse one: it finds a wrong layout or
+  // scale, not a rounding. The default model is held to tight bounds in tests/.
+  ThreadTeam team(1);
+  const std::vector<TokenId> tokens =
+      token_ids(read_json(GetParam().expected)["prompts"][1]["ids"]);
+  for (const Kernels* const kernels : available_kernels()) {
+    CpuModel exact(ModelFiles::open(GetParam().model), Precision::exact, *kernels, team);
+    CpuModel fast(ModelFiles::open(GetParam().model), Precision::fast, *kernels, team);
+    Sequence a(exact);
+    Sequence b(fast);
+    a.prompt(tokens, tokens.size());
+    b.prompt(tokens, tokens.size());
+    for (std::size_t t = 0; t < tokens.size(); ++t) {
+      EXPECT_GT(correlation(a.logits()[t], b.logits()[t]), 0.98) << kernels->name << " " << t;
+    }
+  }
+}
+
+/// The promise that a sequence's logits do not depend on company, for every set of kernels and both
+/// precisions, on a model whose weights are integers and one whose weights are floats.
+struct InvarianceCase {
+  const Kernels* kernels;
+  Precision precision;
+  std::string model;
+};
+
+std::vector<InvarianceCase> invariance_cases() {
+  std::vector<InvarianceCase> cases;
+  for (const Kernels* const kernels : available_kernels()) {
+    for (const Precision precision : {Precision::exact, Precision::fast}) {
+      for (const char* const model : {"q4_1", "q6_k", "f16"}) {
+        cases.push_back({kernels, precision, model});
+      }
+    }
+  }
+  return cases;
+}
+
+class EngineInvarianceTest : public testing::TestWithParam<InvarianceCase> {
+ protected:
+  [[nodiscard]] CpuModel model(ThreadTeam& team) const {
+    return CpuModel(ModelFiles::open(golden() / "tiny_gguf" / (GetParam().model + ".gguf")),
+                    GetParam().precision, *GetParam().kernels, team);
+  }
+  // 100 tokens: more than a block of the cache.
+  [[nodiscard]] static std::vector<TokenId> tokens(std::uint64_t seed, std::size_t count = 100) {
+    RandomStream random({.seed = seed});
+    std::vector<TokenId> result;
+    for (std::size_t i = 0; i < count; ++i) {
+      result.emplace_back(static_cast<std::int32_t>(random.below(300)));
+    }
+    return result;
+  }
+  // A prompt of 70 and a response of 30 on a route.
+  static void run(Sequence& sequence, std::span<const TokenId> all, const Selector& selector,
+                  std::size_t chunk) {
+    sequence.prompt(all.first(70), chunk);
+    for (std::size_t t = 70; t < all.size(); ++t) sequence.routed(all.subspan(t, 1), selector);
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(All, EngineInvarianceTest, testing::ValuesIn(invariance_cases()),
+                         [](const auto& instance) {
+                           return std::string(instance.param.kernels->name) + "_" +
+                                  (instance.param.precision == Precision::exact ? "exact"
+                                                                                : "fast") +
+                                  "_" + instance.param.model;
+                         });
+
+// Bitwise: EXPECT_EQ on floats would take 0 for -0 and never accept a NaN.
+void expect_same_bits(const std::vector<std::vector<float>>& a,
+                      const std::vector<std::vector<float>>& b, const std::string& what) {
+  ASSERT_EQ(a.size(), b.size()) << what;
+  for (std::size_t t = 0; t < a.size(); ++t) {
+    ASSERT_EQ(0, std::memcmp(a[t].data(), b[t].data(), a[t].size() * sizeof(float)))
+        << what << ", position " << t;
+  }
+}
+
+TEST_P(EngineInvarianceTest, ThreadsAndChunksChangeNothing) {
+  const std::vector<TokenId> all = tokens(1);
+  ThreadTeam one(1);
+  CpuModel reference_model = model(one);
+  const RouteSelector route(Route::first(1, reference_model.config().depth()));
+  Sequence reference(reference_model);
+  run(reference, all, route, 70);
+  for (const int threads : {1, 2, 3}) {
+    ThreadTeam team(threads);
+    CpuModel other_model = model(team);
+    for (const std::size_t chunk : {1U, 7U, 64U, 70U}) {
+      Sequence other(other_model);
+      run(other, all, route, chunk);
+      expect_same_bits(reference.logits(), other.logits(),
+                       std::to_string(threads) + " threads, chunks of " + std::to_string(chunk));
+    }
+    // Teacher-forced: the whole response in one step.
+    Sequence forced(other_model);
+    forced.prompt(std::span(all).first(70), 70);
+    forced.routed(std::span(all).subspan(70), route);
+    expect_same_bits(reference.logits(), forced.logits(), "response in one step");
+  }
+}
+
+TEST_P(EngineInvarianceTest, ForksAndTruncationChangeNothing) {
+  const std::vector<TokenId> all = tokens(2);
+  const std::vector<TokenId> others = tokens(3);
+  ThreadTeam team(2);
+  CpuModel shared = model(team);
+  const std::int32_t depth = shared.config().depth();
+  const RouteSelector full(Route::full(depth));
+  const RouteSelector last(Route::of(std::vector{LayerIndex{depth - 1}}, depth));
+  Sequence reference(shared);
+  run(reference, all, last, 70);
+
+  // One prompt pass, two routes; the fork and the original write into what they shared.
+  Sequence original(shared);
+  original.prompt(std::span(all).first(70), 70);
+  Sequence forked = original.fork();
+  for (std::size_t t = 70; t < 100; ++t) {
+    original.routed(std::span(others).subspan(t, 1), full);
+    forked.routed(std::span(all).subspan(t, 1), last);
+  }
+  expect_same_bits(reference.logits(), forked.logits(), "fork");
+
+  // Back to the middle of the prompt and on with the same tokens, after other ones.
+  original.truncate(33);
+  original.prompt(std::span(all).subspan(33, 37), 5);
+  for (std::size_t t = 70; t < 100; ++t) original.routed(std::span(all).subspan(t, 1), last);
+  expect_same_bits(reference.logits(), original.logits(), "truncate");
+}
+
+TEST_P(EngineInvarianceTest, CompanyInABatchChangesNothing) {
+  ThreadTeam team(2);
+  CpuModel shared = model(team);
+  const std::int32_t depth = shared.config().depth();
+  // Sequences of different lengths on random routes, which join one after the other and leave when
+  // they are done.
+  struct Member {
+    std::vector<TokenId> all;
+    RouteSelector selector;
+    std::unique_ptr<KvCache> cache;
+    std::vector<std::vector<float>> logits;
+    std::size_t done = 0;
+  };
+  std::vector<Member> members;
+  for (std::uint64_t i = 0; i < 9; ++i) {
+    const auto cost = static_cast<std::int32_t>(1 + i % static_cast<std::uint64_t>(depth));
+    members.push_back({.all = tokens(10 + i, 20 + 9 * i),
+                       .selector = RouteSelector(Route::random_free(cost, depth, 5, i)),
+                       .cache = shared.new_cache(128),
+                       .logits = {}});
+  }
+  constexpr std::size_t prompt_tokens = 12;
+  ForwardOutput output;
+  for (std::size_t round = 0;; ++round) {
+    std::vector<SequenceStep> steps;
+    std::vector<Member*> active;
+    for (std::size_t i = 0; i < members.size() && i <= round; ++i) {
+      Member& member = members[i];
+      if (member.done == member.all.size()) continue;
+      const std::size_t count = member.done == 0 ? prompt_tokens : 1;
+      steps.push_back({.cache = member.cache.get(),
+                       .tokens = std::span(member.all).subspan(member.done, count),
+                       .role = member.done == 0 ? RowRole::prompt : RowRole::routed,
+                       .selector = &member.selector,
+                       .logits = LogitRows::all});
+      active.push_back(&member);
+      member.done += count;
+    }
+    if (steps.empty()) break;
+    shared.forward(steps, output, nullptr);
+    std::size_t row = 0;
+    for (std::size_t s = 0; s < steps.size(); ++s) {
+      for (std::size_t i = 0; i < steps[s].tokens.size(); ++i, ++row) {
+        const auto logits = output.logit_row(row);
+        active[s]->logits.emplace_back(logits.begin(), logits.end());
+      }
+      if (steps[s].role == RowRole::routed) {
+        EXPECT_EQ(output.layers_run[s],
+                  static_cast<std::uint64_t>(active[s]->selector.route().cost()));
+      }
+    }
+  }
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    Sequence alone(shared);
+    alone.prompt(std::span(members[i].all).first(prompt_tokens), prompt_tokens);
+    for (std::size_t t = prompt_tokens; t < members[i].all.size(); ++t) {
+      alone.routed(std::span(members[i].all).subspan(t, 1), members[i].selector);
+    }
+    expect_same_bits(alone.logits(), members[i].logits, "sequence " + std::to_string(i));
+  }
+}
+
+class EngineTest : public testing::Test {
+ protected:
+  ThreadTeam team_{2};
+  CpuModel model_{ModelFiles::open(golden() / "tiny" / "rope-linear"), Precision::fast, kernels(),
+                  team_};
+  std::vector<TokenId> tokens_{TokenId{5}, TokenId{6}, TokenId{7}, TokenId{8}};
+};
+
+TEST_F(EngineTest, RunningALayerThatAnEarlierPositionSkippedIsAnError) {
+  Sequence sequence(model_);
+  sequence.prompt(tokens_, 4);
+  const RouteSelector shallow(Route::first(2, 4));
+  const RouteSelector deep(Route::full(4));
+  sequence.routed(std::span(tokens_).first(1), shallow);
+  EXPECT_EQ(sequence.cache().length(), 5U);
+  EXPECT_EQ(sequence.cache().valid_length(LayerIndex{1}), 5U);
+  EXPECT_EQ(sequence.cache().valid_length(LayerIndex{2}), 4U);
+  EXPECT_THROW(sequence.routed(std::span(tokens_).first(1), deep), std::logic_error);
+  // Nothing happened to the cache: the shallow route goes on.
+  EXPECT_EQ(sequence.cache().length(), 5U);
+  EXPECT_EQ(sequence.cache().valid_length(LayerIndex{0}), 5U);
+  sequence.routed(std::span(tokens_).first(1), shallow);
+  // A conversation that goes on truncates the routed answer and prefills it at full depth.
+  sequence.truncate(4);
+  EXPECT_EQ(sequence.cache().valid_length(LayerIndex{0}), 4U);
+  sequence.prompt(tokens_, 4);
+  EXPECT_EQ(sequence.cache().valid_length(LayerIndex{3}), 8U);
+}
+
+TEST_F(EngineTest, RefusesTokensAndLengthsOutOfRange) {
+  EXPECT_THROW((void)model_.new_cache(0), InputError);
+  EXPECT_THROW((void)model_.new_cache(model_.config().context + 1), InputError);
+  auto cache = model_.new_cache(3);
+  ForwardOutput output;
+  SequenceStep step{.cache = cache.get(), .tokens = tokens_};
+  EXPECT_THROW(model_.forward(std::span(&step, 1), output, nullptr), InputError);
+  const std::vector bad{TokenId{384}};
+  step.tokens = bad;
+  EXPECT_THROW(model_.forward(std::span(&step, 1), output, nullptr), InputError);
+  const std::vector negative{TokenId{-1}};
+  step.tokens = negative;
+  EXPECT_THROW(model_.forward(std::span(&step, 1), output, nullptr), InputError);
+  EXPECT_EQ(cache->length(), 0U);
+}
+
+TEST_F(EngineTest, SkippedLayersTakeNoCacheMemory) {
+  auto cache = model_.new_cache(128);
+  const RouteSelector one(Route::first(1, 4));
+  const SequenceStep step{.cache = cache.get(),
+                          .tokens = tokens_,
+                          .role = RowRole::routed,
+                          .selector = &one,
+                          .logits = LogitRows::none};
+  ForwardOutput output;
+  model_.forward(std::span(&step, 1), output, nullptr);
+  EXPECT_EQ(output.logit_rows, 0U);
+  const CacheLayout layout(model_.config(), CacheElement::half);
+  EXPECT_EQ(cache->bytes(), layout.block_bytes());
+}
+
+TEST_F(EngineTest, TheSinkSeesEveryLayerAndCarriedStates) {
+  struct Recorder final : HiddenStateSink {
+    std::vector<std::vector<float>> states;
+    void embedded(std::size_t, const LayerRows& rows) override { add(rows); }
+    void layer_output(std::size_t, LayerIndex, const LayerRows& rows) override { add(rows); }
+    void add(const LayerRows& rows) { states.emplace_back(rows.hidden.begin(), rows.hidden.end()); }
+  };
+  auto cache = model_.new_cache(128);
+  const RouteSelector route(Route::of(std::vector{LayerIndex{0}, LayerIndex{2}}, 4));
+  const SequenceStep step{
+      .cache = cache.get(), .tokens = tokens_, .role = RowRole::routed, .selector = &route};
+  ForwardOutput output;
+  Recorder recorder;
+  model_.forward(std::span(&step, 1), output, &recorder);
+  ASSERT_EQ(recorder.states.size(), 5U);
+  EXPECT_NE(recorder.states[0], recorder.states[1]);
+  EXPECT_EQ(recorder.states[1], recorder.states[2]);
+  EXPECT_NE(recorder.states[2], recorder.states[3]);
+  EXPECT_EQ(recorder.states[3], recorder.states[4]);
+}
+
+}  // namespace
+}  // namespace fathom

@@ -1,0 +1,125 @@
+#include "engine/kv_cache.h"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+
+#include "formats/dequantize.h"
+#include "kernels/kernels.h"
+
+namespace fathom {
+namespace {
+
+constexpr std::size_t block_size = cache_block_positions;
+
+std::size_t blocks_for(std::size_t positions) { return (positions + block_size - 1) / block_size; }
+
+template <class Element>
+Element to_element(float value) {
+  if constexpr (sizeof(Element) == sizeof(float)) {
+    return value;
+  } else {
+    return half_from_float(value);
+  }
+}
+
+// `lane` is the position's place in its block.
+template <class Element>
+void store_position(const CacheLayout& layout, std::byte* block, std::size_t lane,
+                    const float* keys, const float* values) {
+  for (std::size_t head = 0; head < layout.kv_heads; ++head) {
+    auto* const k = reinterpret_cast<Element*>(block + layout.key_offset(head));
+    auto* const v =
+        reinterpret_cast<Element*>(block + layout.value_offset(head)) + lane * layout.value_stride;
+    for (std::size_t d = 0; d < layout.head_dim; ++d) {
+      k[d * block_size + lane] = to_element<Element>(keys[head * layout.head_dim + d]);
+      v[d] = to_element<Element>(values[head * layout.head_dim + d]);
+    }
+  }
+}
+
+}  // namespace
+
+CacheLayout::CacheLayout(const ModelConfig& config, CacheElement stored)
+    : layers(config.layers),
+      kv_heads(config.kv_heads),
+      head_dim(config.head_dim),
+      value_stride((config.head_dim + 15) / 16 * 16),
+      element(stored) {}
+
+std::size_t CacheLayout::key_offset(std::size_t kv_head) const {
+  return kv_head * head_dim * block_size * element_bytes();
+}
+
+std::size_t CacheLayout::value_offset(std::size_t kv_head) const {
+  return key_offset(kv_heads) + kv_head * block_size * value_stride * element_bytes();
+}
+
+std::size_t CacheLayout::block_bytes() const { return value_offset(kv_heads); }
+
+BlockKvCache::BlockKvCache(const CacheLayout& layout, std::size_t capacity)
+    : layout_(layout), capacity_(capacity), valid_(layout.layers, 0), layers_(layout.layers) {}
+
+std::unique_ptr<KvCache> BlockKvCache::fork() const {
+  auto copy = std::make_unique<BlockKvCache>(layout_, capacity_);
+  copy->length_ = length_;
+  copy->valid_ = valid_;
+  copy->layers_ = layers_;
+  return copy;
+}
+
+void BlockKvCache::truncate(std::size_t length) {
+  if (length > length_) throw std::logic_error("a cache cannot be truncated to more than it holds");
+  length_ = length;
+  for (std::size_t l = 0; l < layers_.size(); ++l) {
+    valid_[l] = std::min(valid_[l], length);
+    const std::size_t keep = blocks_for(valid_[l]);
+    layers_[l].blocks.resize(std::min(layers_[l].blocks.size(), keep));
+    layers_[l].pointers.resize(layers_[l].blocks.size());
+  }
+}
+
+std::size_t BlockKvCache::bytes() const {
+  std::size_t blocks = 0;
+  for (const Layer& layer : layers_) blocks += layer.blocks.size();
+  return blocks * layout_.block_bytes();
+}
+
+void BlockKvCache::extend(LayerIndex layer, std::size_t count) {
+  Layer& target = layers_[layer.index()];
+  const std::size_t begin = valid_[layer.index()];
+  const std::size_t needed = blocks_for(begin + count);
+  // The block that the next position falls into may be shared with a fork.
+  for (std::size_t b = begin / block_size; b < needed; ++b) {
+    if (b < target.blocks.size() && target.blocks[b].use_count() == 1) continue;
+    auto block = std::make_shared<Block>(layout_.block_bytes());
+    if (b < target.blocks.size()) {
+      std::memcpy(block->data(), target.blocks[b]->data(), block->size());
+      target.blocks[b] = std::move(block);
+    } else {
+      // The kernels read whole blocks, so that positions not written yet must hold numbers; and
+      // the padding of values stays zero.
+      std::memset(block->data(), 0, block->size());
+      target.blocks.push_back(std::move(block));
+      target.pointers.push_back(nullptr);
+    }
+    target.pointers[b] = target.blocks[b]->data();
+  }
+  valid_[layer.index()] = begin + count;
+}
+
+void BlockKvCache::store(LayerIndex layer, std::size_t position, const float* keys,
+                         const float* values) {
+  std::byte* const block = layers_[layer.index()].blocks[position / block_size]->data();
+  if (layout_.element == CacheElement::half) {
+    store_position<std::uint16_t>(layout_, block, position % block_size, keys, values);
+  } else {
+    store_position<float>(layout_, block, position % block_size, keys, values);
+  }
+}
+
+std::span<const std::byte* const> BlockKvCache::blocks(LayerIndex layer) const {
+  return layers_[layer.index()].pointers;
+}
+
+}  // namespace fathom

@@ -1,0 +1,103 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/aligned_buffer.h"
+#include "base/strong_types.h"
+#include "depth/selector.h"
+#include "model/model_config.h"
+
+namespace fathom {
+
+/// The keys and values of one sequence. The caller owns it; a model fills and reads it. A cache
+/// belongs to the model that made it.
+class KvCache {
+ public:
+  virtual ~KvCache() = default;
+  KvCache() = default;
+  KvCache(const KvCache&) = delete;
+  KvCache& operator=(const KvCache&) = delete;
+
+  /// Positions the sequence has.
+  [[nodiscard]] virtual std::size_t length() const = 0;
+  /// Positions it may have.
+  [[nodiscard]] virtual std::size_t capacity() const = 0;
+  /// Positions from 0 for which this layer has keys and values: length() unless tokens skipped it.
+  /// A token can run a layer only if all positions before its own are valid there.
+  [[nodiscard]] virtual std::size_t valid_length(LayerIndex layer) const = 0;
+  /// Another sequence with the same past. Full blocks are shared, and stay shared.
+  [[nodiscard]] virtual std::unique_ptr<KvCache> fork() const = 0;
+  /// Forgets the positions from `length` on. `length` is at most length().
+  virtual void truncate(std::size_t length) = 0;
+  /// Memory held for this sequence, shared blocks counted whole.
+  [[nodiscard]] virtual std::size_t bytes() const = 0;
+};
+
+/// What a step's rows are.
+enum class RowRole {
+  prompt,  ///< run every layer
+  routed,  ///< run the layers that the selector chooses
+};
+
+/// Which of a step's rows get logits.
+enum class LogitRows { none, last, all };
+
+/// Consecutive tokens of one sequence, to be appended to its cache in one forward pass.
+struct SequenceStep {
+  KvCache* cache = nullptr;
+  std::span<const TokenId> tokens;  ///< at least one
+  RowRole role = RowRole::prompt;
+  const Selector* selector = nullptr;  ///< required for routed rows
+  LogitRows logits = LogitRows::last;
+};
+
+/// What a forward pass gives. Reused from pass to pass, so that nothing is allocated in a loop.
+struct ForwardOutput {
+  AlignedBuffer<float> logits;  ///< [logit_rows][vocabulary], in the order of the steps
+  std::size_t logit_rows = 0;
+  std::size_t vocabulary = 0;
+  std::vector<std::uint64_t> layers_run;  ///< for each step, summed over its rows
+
+  [[nodiscard]] std::span<const float> logit_row(std::size_t row) const {
+    return logits.span().subspan(row * vocabulary, vocabulary);
+  }
+};
+
+/// Sees the hidden states of a forward pass.
+class HiddenStateSink {
+ public:
+  virtual ~HiddenStateSink() = default;
+  /// The states that enter layer 1: [count][width], of the rows of step `step`.
+  virtual void embedded(std::size_t step, const LayerRows& rows) = 0;
+  /// The states after a layer, before any final norm; a row that skipped it has its input there.
+  virtual void layer_output(std::size_t step, LayerIndex layer, const LayerRows& rows) = 0;
+};
+
+/// A decoder-only language model. Not for use from several threads at once.
+class LanguageModel {
+ public:
+  virtual ~LanguageModel() = default;
+  LanguageModel() = default;
+  LanguageModel(const LanguageModel&) = delete;
+  LanguageModel& operator=(const LanguageModel&) = delete;
+
+  [[nodiscard]] virtual const ModelConfig& config() const = 0;
+
+  /// An empty cache for up to `capacity` positions; memory is taken as they come. Throws InputError
+  /// if `capacity` is 0 or above the model's context.
+  [[nodiscard]] virtual std::unique_ptr<KvCache> new_cache(std::size_t capacity) const = 0;
+
+  /// Runs the steps' tokens and appends them to their caches. Each cache may occur once. A row's
+  /// logits do not depend on the other rows, on how a sequence is cut into steps, or on threads:
+  /// they are bitwise the same (engine/ only). `sink` may be nullptr. Throws InputError if a cache
+  /// would exceed its capacity or a token is outside the vocabulary, std::logic_error if a row runs
+  /// a layer that an earlier position skipped; the caches are then as before.
+  virtual void forward(std::span<const SequenceStep> steps, ForwardOutput& output,
+                       HiddenStateSink* sink) = 0;
+};
+
+}  // namespace fathom

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/strong_types.h"
+#include "depth/cost.h"
+#include "formats/tensor_source.h"
+#include "model/model_config.h"
+#include "model/model_tensors.h"
+#include "text/tokenizer.h"
+
+namespace fathom {
+
+/// A model as it lies on disk, opened and checked: a GGUF file or a Hugging Face folder. The
+/// weights are mapped, not read.
+struct ModelFiles {
+  std::string path;
+  std::string name;  ///< what the file calls the model, else the file's own name
+  ModelConfig config;
+  ModelTensors tensors;
+  TensorSource source;  ///< keeps the tensors alive
+  Tokenizer tokenizer;
+  std::optional<std::string> chat_template;  ///< the model's own Jinja template
+  std::vector<TokenId> end_tokens;           ///< any of them ends an answer
+  std::string bos_text, eos_text;            ///< as the chat template writes them; may be empty
+
+  /// Opens a GGUF file or a folder. Throws FileError on anything that is damaged, missing,
+  /// contradictory or not supported.
+  static ModelFiles open(const std::filesystem::path& path);
+};
+
+/// Parameters and stored bytes by part.
+struct PartSize {
+  std::uint64_t parameters = 0;
+  std::uint64_t bytes = 0;
+};
+struct ModelSizes {
+  PartSize embedding;
+  std::vector<PartSize> layers;
+  PartSize output_norm;
+  PartSize head;  ///< of its own; all zero if the embedding is the head
+  [[nodiscard]] PartSize total() const;
+};
+ModelSizes model_sizes(const ModelTensors& tensors);
+
+/// The bytes of a decoding step as the file stores the weights. `cache_element_bytes` is 2 for
+/// float16 caches.
+TokenBytes stored_token_bytes(const ModelTensors& tensors, const ModelConfig& config,
+                              std::size_t cache_element_bytes);
+
+}  // namespace fathom
