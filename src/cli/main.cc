@@ -1,1 +1,64 @@
-int main() { return 0; }
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "cli/version.h"
+
+namespace fathom {
+namespace {
+
+constexpr int exit_failure = 1;
+constexpr int exit_bad_input = 2;
+
+int report(const std::exception& error, int code) {
+  fmt::print(stderr, "fathom: {}\n", error.what());
+  return code;
+}
+
+int run_program(int argc, char** argv) {
+  CLI::App program("fathom runs decoder-only language models at the depth each prompt needs.",
+                   "fathom");
+  program.set_version_flag("--version", version_text());
+  program.require_subcommand(1);
+  const std::vector<Command> commands{add_generate(program), add_inspect(program),
+                                      add_bench(program),    add_score(program),
+                                      add_tokenize(program), add_detokenize(program)};
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    // Help and the version are "errors" to CLI11 too, with code 0.
+    return program.exit(error) == 0 ? 0 : exit_bad_input;
+  }
+  for (const Command& command : commands) {
+    if (command.options->parsed()) return command.run();
+  }
+  return exit_bad_input;
+}
+
+}  // namespace
+}  // namespace fathom
+
+int main(int argc, char** argv) {
+  // The edge where errors become messages and exit codes.
+  try {
+    const int code = fathom::run_program(argc, argv);
+    if (std::fflush(stdout) != 0) {
+      fmt::print(stderr, "fathom: cannot write to standard output\n");
+      return fathom::exit_failure;
+    }
+    return code;
+  } catch (const fathom::InputError& error) {
+    return fathom::report(error, fathom::exit_bad_input);
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "fathom: not enough memory\n");
+    return fathom::exit_failure;
+  } catch (const std::exception& error) {
+    return fathom::report(error, fathom::exit_failure);
+  }
+}

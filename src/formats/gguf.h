@@ -36,7 +36,8 @@ class GgufFile {
 
   /// Typed reads of a metadata key. `find_` gives nullopt (nullptr for the arrays) if the key is
   /// absent; both forms throw FileError if the value is of another type or does not fit, and
-  /// `require_` also if it is absent. Integers of either signedness convert if the value fits.
+  /// `require_` also if it is absent. Integers of either signedness convert if the value fits;
+  /// integers and floats do not convert to each other. Floats are finite.
   [[nodiscard]] std::optional<std::uint64_t> find_unsigned(std::string_view key) const;
   [[nodiscard]] std::optional<double> find_float(std::string_view key) const;
   [[nodiscard]] std::optional<bool> find_bool(std::string_view key) const;

@@ -16,11 +16,11 @@ namespace fathom {
 /// views of mapped files, under their names in the folder.
 struct HuggingFaceFolder {
   std::filesystem::path path;
-  nlohmann::json config;                           ///< an object
-  std::optional<nlohmann::json> generation_config; ///< an object, if the file is there
-  std::optional<nlohmann::json> tokenizer_config;  ///< an object, if the file is there
-  std::filesystem::path tokenizer_file;            ///< path of tokenizer.json; it must exist
-  std::optional<std::string> chat_template;        ///< from chat_template.jinja or tokenizer_config
+  nlohmann::json config;                            ///< an object
+  std::optional<nlohmann::json> generation_config;  ///< an object, if the file is there
+  std::optional<nlohmann::json> tokenizer_config;   ///< an object, if the file is there
+  std::filesystem::path tokenizer_file;             ///< path of tokenizer.json; it must exist
+  std::optional<std::string> chat_template;  ///< from chat_template.jinja or tokenizer_config
   TensorSource tensors;
 
   /// Throws FileError if a file is missing, damaged, or disagrees with another.

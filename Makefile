@@ -1,0 +1,40 @@
+# A thin front. What the targets do stands in CMakePresets.json and tools/; each can be run by hand.
+.PHONY: help setup model build demo test test-release test-asan test-tsan lint format bench clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.* ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## install what building and testing need (Debian's packages)
+	@tools/setup.sh --tests
+
+# The script prints the path of the file, which other scripts use.
+model: ## get the default model, once, into the user's cache folder
+	@tools/fetch_model.sh
+
+build: setup ## build everything, optimised, in build/release
+	cmake --preset release && cmake --build --preset release
+
+# Installs less than `make setup`: it needs neither the tests nor their tools.
+demo: ## from nothing to one question answered at several depths
+	@tools/demo.sh
+
+# Without the model the end-to-end tests fail, so it comes first.
+test: setup model ## all tests, as CI runs them (one preset: test-release, test-asan, test-tsan)
+	@tools/test.sh
+
+# test-release, test-asan, test-tsan: one preset; tools/test.sh says which runs which part.
+test-release test-asan test-tsan: setup model
+	@tools/test.sh $(@:test-%=%)
+
+lint: setup ## check format, layers and clang-tidy
+	@tools/lint.sh
+
+format: setup ## format all C++ sources in place
+	find src tests bench -name '*.h' -o -name '*.cc' | xargs clang-format -i
+
+bench: build model ## measure the default model at several depths
+	build/release/fathom bench --depth full,uniform:20,uniform:15,first:15
+
+clean: ## remove what was built (the model stays in the cache folder)
+	rm -rf build

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <string>
+
+namespace fathom {
+
+/// One line on the terminal that says how far long work has come, how fast it goes and how long it
+/// still takes. Writes nothing if standard error is no terminal. Erases itself at the end.
+class Progress {
+ public:
+  /// `unit` names what is counted, in the plural: "rows".
+  Progress(std::string unit, std::size_t total);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  /// That many are done now. Draws at most ten times a second.
+  void done(std::size_t count);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  std::string unit_;
+  std::size_t total_;
+  bool visible_;
+  Clock::time_point start_ = Clock::now();
+  Clock::time_point drawn_;
+};
+
+}  // namespace fathom

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+namespace fathom {
+
+/// A subcommand as main() sees it: its options, and what to do once they are parsed. `run` returns
+/// the exit code; it throws InputError for what exits with 2.
+struct Command {
+  CLI::App* options;
+  std::function<int()> run;
+};
+
+// One a file of that name.
+Command add_inspect(CLI::App& program);
+Command add_tokenize(CLI::App& program);
+Command add_detokenize(CLI::App& program);
+Command add_generate(CLI::App& program);
+Command add_score(CLI::App& program);
+Command add_bench(CLI::App& program);
+
+/// The exit code of a run that Ctrl-C ended.
+inline constexpr int exit_interrupted = 130;
+
+/// Adds the example that every subcommand's --help ends with.
+void add_example(CLI::App& command, const std::string& example);
+
+}  // namespace fathom

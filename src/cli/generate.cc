@@ -1,0 +1,337 @@
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unistd.h>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "cli/chat_prompt.h"
+#include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/json_output.h"
+#include "cli/model_options.h"
+#include "depth/policy.h"
+#include "generate/generator.h"
+
+namespace fathom {
+namespace {
+
+constexpr std::size_t longest_prompt_file = std::size_t{256} << 20;
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+struct Options {
+  ModelOption model;
+  EngineOptions engine;
+  std::optional<std::string> prompt;
+  std::optional<std::string> prompt_file;
+  bool interactive = false;
+  std::optional<std::string> system;
+  bool raw = false;
+  std::string depth = "full";
+  GenerateOptions generate;
+  bool json = false;
+};
+
+double rate(std::size_t tokens, double seconds) {
+  return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
+}
+
+// Bytes that the routed passes of a generation read. Passes of one route see growing contexts; with
+// equal layers the mean context gives the same sum.
+double decode_bytes(const CpuModel& model, const Route& route, const Generation& result,
+                    std::size_t context_before) {
+  const auto mean_context =
+      static_cast<std::uint64_t>(context_before) + (result.routed_passes + 1) / 2;
+  return static_cast<double>(model.token_bytes().of(route, mean_context)) *
+         static_cast<double>(result.routed_passes);
+}
+
+struct Report {
+  const Generation& result;
+  const Route& route;
+  double decode_bytes;
+  double first_token_seconds;  // from the start of the process, loading included
+
+  [[nodiscard]] double prompt_rate() const {
+    return rate(result.prompt_tokens, result.prefill_seconds);
+  }
+  [[nodiscard]] double decode_rate() const {
+    return rate(result.routed_passes, result.decode_seconds);
+  }
+  [[nodiscard]] double gigabytes_per_second() const {
+    return result.decode_seconds > 0 ? decode_bytes / result.decode_seconds / 1e9 : 0;
+  }
+};
+
+void print_statistics(const Report& report) {
+  const Generation& result = report.result;
+  fmt::print(stderr, "prompt {:>6} tokens {:>8.1f} tokens/s\n", result.prompt_tokens,
+             report.prompt_rate());
+  fmt::print(stderr, "decode {:>6} tokens {:>8.1f} tokens/s {:>7.1f} GB/s", result.routed_passes,
+             report.decode_rate(), report.gigabytes_per_second());
+  if (const auto layers = result.mean_layers()) {
+    fmt::print(stderr, "   mean layers {:.1f} of {}", *layers, report.route.depth());
+  }
+  fmt::print(stderr, "\nfirst token after {:.2f} s, end: {}\n", report.first_token_seconds,
+             name(result.reason));
+}
+
+Json logprobs_json(const Generation& result) {
+  Json list = Json::array();
+  for (const GeneratedToken& token : result.tokens) {
+    Json alternatives = Json::array();
+    for (const TokenLogprob& each : token.alternatives) {
+      alternatives.push_back({{"token", each.token.value}, {"logprob", each.logprob}});
+    }
+    list.push_back({{"token", token.token.value},
+                    {"logprob", token.logprob.value_or(0)},
+                    {"alternatives", std::move(alternatives)}});
+  }
+  return list;
+}
+
+Json result_json(const Options& options, const Report& report, std::span<const TokenId> prompt) {
+  const Generation& result = report.result;
+  Json tokens = Json::array();
+  for (const GeneratedToken& token : result.tokens) tokens.push_back(token.token.value);
+  Json json{{"depth", to_string(parse_policy(options.depth))},
+            {"route", report.route.to_string()},
+            {"prompt_tokens", to_json(prompt)},
+            {"tokens", std::move(tokens)},
+            {"text", result.text},
+            {"stop_reason", name(result.reason)},
+            {"mean_layers", nullptr},
+            {"timing",
+             {{"time_to_first_token_s", report.first_token_seconds},
+              {"prefill_s", result.prefill_seconds},
+              {"prefill_tokens_per_s", report.prompt_rate()},
+              {"decode_s", result.decode_seconds},
+              {"decode_tokens_per_s", report.decode_rate()},
+              {"decode_gb_per_s", report.gigabytes_per_second()}}}};
+  if (const auto layers = result.mean_layers()) json["mean_layers"] = *layers;
+  if (options.generate.logprobs > 0) json["logprobs"] = logprobs_json(result);
+  return json;
+}
+
+void print_logprobs(const Generation& result, const Tokenizer& tokenizer) {
+  const auto text = [&](TokenId token) {
+    return token.index() < tokenizer.vocabulary_size()
+               ? json_text(Json(std::string(tokenizer.bytes(token))))
+               : std::string("(padding)");
+  };
+  for (const GeneratedToken& token : result.tokens) {
+    fmt::print(stderr, "{:>10.4f} {}", token.logprob.value_or(0), text(token.token));
+    for (const TokenLogprob& each : token.alternatives) {
+      fmt::print(stderr, "   {:.4f} {}", each.logprob, text(each.token));
+    }
+    fmt::print(stderr, "\n");
+  }
+}
+
+void stream(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+/// One model answering, a turn after the other.
+class Answerer {
+ public:
+  Answerer(const Options& options, Clock::time_point start)
+      : options_(options),
+        policy_(parse_policy(options.depth)),
+        running_(options.model, options.engine),
+        prompts_(running_.model().files(),
+                 options.raw ? PromptMaker::Format::raw : PromptMaker::Format::chat),
+        stop_(stop_on_interrupt()),
+        start_(start) {
+    // A depth that does not fit the model is told before anything is computed.
+    (void)route(0);
+  }
+
+  [[nodiscard]] const PromptMaker& prompts() const { return prompts_; }
+  [[nodiscard]] bool interrupted() const { return stop_.load(); }
+
+  // Answers `prompt`, of which the cache may hold a beginning from the turn before. Returns the
+  // answer's text.
+  std::string answer(std::span<const TokenId> prompt, std::uint64_t turn) {
+    CpuModel& model = running_.model();
+    if (prompt.size() > model.config().context) {
+      throw InputError(fmt::format("the prompt has {} tokens; the model's context is {}",
+                                   prompt.size(), model.config().context));
+    }
+    if (cache_ == nullptr) {
+      const std::size_t wanted = prompt.size() + options_.generate.max_new_tokens;
+      cache_ = model.new_cache(options_.interactive ? model.config().context
+                                                    : std::min(wanted, model.config().context));
+    }
+    const std::size_t kept = keep_common_past(prompt);
+    GenerateOptions generate_options = options_.generate;
+    generate_options.end_tokens = model.files().end_tokens;
+    generate_options.sequence = turn;
+    const RouteSelector selector(route(turn));
+    std::optional<double> first_token;
+    const bool quiet = options_.json;
+    const Generation result =
+        generate(model, *cache_, model.files().tokenizer, prompt.subspan(kept), selector,
+                 generate_options, stop_, [&](std::string_view text) {
+                   if (!quiet) stream(text);
+                 });
+    first_token = seconds_since(start_) - result.decode_seconds;
+    past_.assign(prompt.begin(), prompt.end());
+    for (const GeneratedToken& token : result.tokens) past_.push_back(token.token);
+    const Report report{
+        .result = result,
+        .route = selector.route(),
+        .decode_bytes = decode_bytes(model, selector.route(), result, prompt.size()),
+        .first_token_seconds = *first_token};
+    if (options_.json) {
+      print_json(result_json(options_, report, prompt));
+    } else {
+      stream("\n");
+      if (options_.generate.logprobs > 0) print_logprobs(result, model.files().tokenizer);
+      print_statistics(report);
+    }
+    return result.text;
+  }
+
+ private:
+  [[nodiscard]] Route route(std::uint64_t turn) const {
+    return resolve(policy_, running_.model().config().depth(), options_.generate.seed, turn);
+  }
+
+  // Cuts the cache back to what it shares with `prompt` and every layer has: a routed answer is
+  // prefilled again at full depth. At least one token is left to run. Returns what is kept.
+  std::size_t keep_common_past(std::span<const TokenId> prompt) {
+    std::size_t keep = cache_->length();
+    for (LayerIndex layer{0}; layer.value < running_.model().config().depth(); ++layer) {
+      keep = std::min(keep, cache_->valid_length(layer));
+    }
+    const auto differs = std::mismatch(past_.begin(), past_.end(), prompt.begin(), prompt.end());
+    keep = std::min(keep, static_cast<std::size_t>(differs.first - past_.begin()));
+    keep = std::min(keep, prompt.size() - 1);
+    cache_->truncate(keep);
+    return keep;
+  }
+
+  const Options& options_;
+  DepthPolicy policy_;
+  mutable RunningModel running_;
+  PromptMaker prompts_;
+  const StopFlag& stop_;
+  Clock::time_point start_;
+  std::unique_ptr<KvCache> cache_;
+  std::vector<TokenId> past_;  // the tokens in the cache, and the last one sampled
+};
+
+std::vector<ChatMessage> opening(const Options& options) {
+  if (!options.system) return {};
+  return {{ChatRole::system, *options.system}};
+}
+
+int chat(const Options& options, Clock::time_point start) {
+  Answerer answerer(options, start);
+  std::vector<ChatMessage> messages = opening(options);
+  const bool terminal = ::isatty(STDIN_FILENO) == 1;
+  std::string line;
+  for (std::uint64_t turn = 0;; ++turn) {
+    if (terminal) fmt::print(stderr, "> ");
+    if (!std::getline(std::cin, line)) break;
+    if (line.empty()) continue;
+    messages.push_back({ChatRole::user, line});
+    std::string text = answerer.answer(answerer.prompts().chat(messages), turn);
+    messages.push_back({ChatRole::assistant, std::move(text)});
+    if (answerer.interrupted()) break;
+  }
+  return answerer.interrupted() ? exit_interrupted : 0;
+}
+
+int answer_once(const Options& options, Clock::time_point start) {
+  const std::string prompt =
+      options.prompt ? *options.prompt : read_text_file(*options.prompt_file, longest_prompt_file);
+  Answerer answerer(options, start);
+  std::vector<TokenId> tokens;
+  if (options.raw) {
+    tokens = answerer.prompts().raw(prompt);
+    if (tokens.empty()) throw InputError("the prompt is empty");
+  } else {
+    std::vector<ChatMessage> messages = opening(options);
+    messages.push_back({ChatRole::user, prompt});
+    tokens = answerer.prompts().chat(messages);
+  }
+  answerer.answer(tokens, 0);
+  return answerer.interrupted() ? exit_interrupted : 0;
+}
+
+int run(const Options& options, Clock::time_point start) {
+  options.generate.sampling.check();
+  const int inputs =
+      (options.prompt ? 1 : 0) + (options.prompt_file ? 1 : 0) + (options.interactive ? 1 : 0);
+  if (inputs != 1) throw InputError("give one of --prompt, --prompt-file and -i");
+  if (options.interactive && (options.raw || options.json)) {
+    throw InputError("-i is a chat at the terminal: it goes without --raw and --json");
+  }
+  if (options.raw && options.system) {
+    throw InputError("--raw gives the model the prompt as it is: it goes without --system");
+  }
+  return options.interactive ? chat(options, start) : answer_once(options, start);
+}
+
+void add_sampling(CLI::App& command, GenerateOptions& generate) {
+  SamplingOptions& sampling = generate.sampling;
+  command.add_option("--temperature", sampling.temperature, "0 takes the likeliest token")
+      ->capture_default_str();
+  command.add_option("--top-k", sampling.top_k, "draw from the K likeliest");
+  command.add_option("--top-p", sampling.top_p, "draw from the likeliest that make up P");
+  command.add_option("--min-p", sampling.min_p,
+                     "draw from those at least P times as likely as the likeliest");
+  command
+      .add_option("--repetition-penalty", sampling.repetition_penalty,
+                  "above 1 makes tokens that occurred less likely")
+      ->capture_default_str();
+  command.add_option("--seed", generate.seed, "of random draws")->capture_default_str();
+  command
+      .add_option("--stop", generate.stop_strings, "a text that ends the answer; may be repeated")
+      ->allow_extra_args(false);
+  command
+      .add_option("--logprobs", generate.logprobs,
+                  "report each token's log-probability and the N likeliest")
+      ->check(CLI::Range(0, 1000));
+}
+
+}  // namespace
+
+Command add_generate(CLI::App& program) {
+  const Clock::time_point start = Clock::now();
+  auto options = std::make_shared<Options>();
+  CLI::App* const command =
+      program.add_subcommand("generate", "Answer a prompt, or chat, at a chosen depth");
+  options->model.add_to(*command);
+  command->add_option("--prompt", options->prompt, "the prompt");
+  command->add_option("--prompt-file", options->prompt_file, "a file that holds the prompt");
+  command->add_flag("-i,--interactive", options->interactive, "chat at the terminal");
+  command->add_option("--system", options->system, "the system message of the chat");
+  command->add_flag("--raw", options->raw, "no chat template: the prompt as it is");
+  command->add_option("--depth", options->depth, depth_help())->capture_default_str();
+  command->add_option("--max-new-tokens", options->generate.max_new_tokens, "the longest answer")
+      ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 30))
+      ->capture_default_str();
+  options->engine.add_to(*command);
+  add_sampling(*command, options->generate);
+  command->add_flag("--json", options->json, "print one JSON object (docs/json.md)");
+  add_example(*command, "fathom generate --prompt 'Why is the sky blue?' --depth uniform:28");
+  return {command, [options, start] { return run(*options, start); }};
+}
+
+}  // namespace fathom

@@ -1,0 +1,73 @@
+#include "cli/model_options.h"
+
+#include <cstdlib>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "base/available_cpus.h"
+#include "base/error.h"
+#include "kernels/kernels.h"
+
+namespace fathom {
+namespace {
+
+constexpr const char* default_model_file = "SmolLM2-135M-Instruct.Q4_1.gguf";
+
+std::string environment(const char* name) {
+  const char* const value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// $FATHOM_MODEL, else where tools/fetch_model.sh puts it.
+std::filesystem::path default_model() {
+  if (const std::string path = environment("FATHOM_MODEL"); !path.empty()) return path;
+  const std::string cache = environment("XDG_CACHE_HOME");
+  const std::filesystem::path folder = cache.empty()
+                                           ? std::filesystem::path(environment("HOME")) / ".cache"
+                                           : std::filesystem::path(cache);
+  return folder / "fathom" / default_model_file;
+}
+
+}  // namespace
+
+void ModelOption::add_to(CLI::App& command) {
+  command.add_option("--model", path,
+                     "GGUF file or Hugging Face folder; default: $FATHOM_MODEL, else the model "
+                     "that `make model` fetched");
+}
+
+ModelFiles ModelOption::open() const {
+  if (!path.empty()) return ModelFiles::open(path);
+  const std::filesystem::path fallback = default_model();
+  if (!std::filesystem::exists(fallback)) {
+    throw InputError(fmt::format(
+        "{}: no default model there; run `make model` in fathom's source folder, or give --model",
+        fallback.string()));
+  }
+  return ModelFiles::open(fallback);
+}
+
+void EngineOptions::add_to(CLI::App& command) {
+  command
+      .add_option("--precision", precision,
+                  "exact (float32) or fast (int8 activations, float16 cache)")
+      ->check(CLI::IsMember({"exact", "fast"}))
+      ->capture_default_str();
+  threads = available_cpus();
+  command.add_option("--threads", threads, "threads to compute with")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+}
+
+RunningModel::RunningModel(const ModelOption& model, const EngineOptions& options)
+    : team_(std::make_unique<ThreadTeam>(options.threads)),
+      model_(model.open(), options.precision == "exact" ? Precision::exact : Precision::fast,
+             kernels(), *team_) {}
+
+std::string depth_help() {
+  return "which layers generated tokens run: full, first:K, uniform:K, random:K, random-free:K or "
+         "layers:1,3,5-9";
+}
+
+}  // namespace fathom

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "base/thread_team.h"
+#include "depth/policy.h"
+#include "engine/cpu_model.h"
+#include "model/model_files.h"
+
+namespace fathom {
+
+/// --model, on every subcommand.
+struct ModelOption {
+  std::string path;  ///< empty: the default model
+
+  void add_to(CLI::App& command);
+  /// The model's files. Throws InputError that says how to get the default model if it is not
+  /// there.
+  [[nodiscard]] ModelFiles open() const;
+};
+
+/// --precision and --threads, where a model runs.
+struct EngineOptions {
+  std::string precision = "fast";
+  int threads = 0;
+
+  void add_to(CLI::App& command);
+};
+
+/// A model ready to run.
+class RunningModel {
+ public:
+  RunningModel(const ModelOption& model, const EngineOptions& options);
+  [[nodiscard]] CpuModel& model() { return model_; }
+  [[nodiscard]] ThreadTeam& team() { return *team_; }
+
+ private:
+  std::unique_ptr<ThreadTeam> team_;  // the model refers to it
+  CpuModel model_;
+};
+
+/// The text of a depth policy option's help.
+std::string depth_help();
+
+}  // namespace fathom

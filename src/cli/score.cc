@@ -1,0 +1,206 @@
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <memory>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/progress.h"
+#include "cli/chat_prompt.h"
+#include "cli/command.h"
+#include "cli/interrupt.h"
+#include "cli/json_output.h"
+#include "cli/model_options.h"
+#include "data/examples.h"
+#include "depth/policy.h"
+#include "generate/teacher_forcing.h"
+
+namespace fathom {
+namespace {
+
+struct Options {
+  ModelOption model;
+  EngineOptions engine;
+  std::string data;
+  std::string depth = "full";
+  std::size_t limit = std::numeric_limits<std::size_t>::max();
+  std::uint64_t seed = 0;
+  bool raw = false;
+  bool per_token = false;
+  bool json = false;
+};
+
+struct ScoredRow {
+  std::string id;
+  std::size_t prompt_tokens = 0;
+  std::vector<TokenId> response;
+  std::vector<std::vector<double>> nll;  // [depth][response token]
+};
+
+// Sums over all rows of one depth.
+struct Total {
+  double nll = 0;
+  double nll_first = 0;
+  std::size_t tokens = 0;
+  std::size_t rows = 0;
+
+  void add(const std::vector<double>& row) {
+    nll += std::accumulate(row.begin(), row.end(), 0.0);
+    nll_first += row.front();
+    tokens += row.size();
+    ++rows;
+  }
+  [[nodiscard]] double mean() const { return nll / static_cast<double>(tokens); }
+  // No number if no response has a second token.
+  [[nodiscard]] double mean_without_first() const {
+    return (nll - nll_first) / static_cast<double>(tokens - rows);
+  }
+};
+
+// JSON has no NaN.
+Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+std::vector<TokenId> prompt_of(const Example& example, const PromptMaker& prompts) {
+  if (prompts.format() == PromptMaker::Format::raw) return prompts.raw(plain_prompt(example));
+  const std::vector<ChatMessage> messages{{ChatRole::user, user_message(example)}};
+  return prompts.chat(messages);
+}
+
+ScoredRow score_row(CpuModel& model, const PromptMaker& prompts, const Example& example,
+                    const std::vector<DepthPolicy>& policies, std::uint64_t seed,
+                    const StopFlag& stop) {
+  const std::vector<TokenId> prompt = prompt_of(example, prompts);
+  ScoredRow row{
+      .id = example.id,
+      .prompt_tokens = prompt.size(),
+      .response = model.files().tokenizer.encode(example.response, SpecialTokens::recognize),
+      .nll = {}};
+  if (prompt.empty()) throw InputError("the prompt has no tokens");
+  if (row.response.empty()) throw InputError("the response has no tokens");
+  const auto cache = model.new_cache(model.config().context);
+  // One prompt pass at full depth serves all routes.
+  ForwardOutput output;
+  if (!prefill(model, *cache, prompt, default_prefill_chunk, output, stop)) return row;
+  for (const DepthPolicy& policy : policies) {
+    const RouteSelector selector(
+        resolve(policy, model.config().depth(), seed, sequence_key(example.id)));
+    row.nll.push_back(
+        response_nll(model, *cache, output.logit_row(0), row.response, selector, stop));
+    if (row.nll.back().empty()) break;
+  }
+  return row;
+}
+
+void print_table(const std::vector<DepthPolicy>& policies, const std::vector<Total>& totals) {
+  fmt::print("{:<28}{:>10}{:>12}{:>22}{:>12}\n", "depth", "NLL", "perplexity", "NLL without first",
+             "perplexity");
+  for (std::size_t d = 0; d < policies.size(); ++d) {
+    const Total& total = totals[d];
+    fmt::print("{:<28}{:>10.4f}{:>12.4f}{:>22.4f}{:>12.4f}\n", to_string(policies[d]), total.mean(),
+               std::exp(total.mean()), total.mean_without_first(),
+               std::exp(total.mean_without_first()));
+  }
+  fmt::print("{} rows, {} response tokens\n", totals[0].rows, totals[0].tokens);
+}
+
+void print_tokens(const std::vector<ScoredRow>& rows, const std::vector<DepthPolicy>& policies) {
+  for (const ScoredRow& row : rows) {
+    for (std::size_t d = 0; d < policies.size(); ++d) {
+      fmt::print("{}\t{}", row.id, to_string(policies[d]));
+      for (const double nll : row.nll[d]) fmt::print("\t{:.6f}", nll);
+      fmt::print("\n");
+    }
+  }
+}
+
+Json rows_json(const std::vector<ScoredRow>& rows, std::size_t depth) {
+  Json list = Json::array();
+  for (const ScoredRow& row : rows) {
+    list.push_back({{"id", row.id},
+                    {"prompt_tokens", row.prompt_tokens},
+                    {"response_tokens", to_json(row.response)},
+                    {"nll", row.nll[depth]}});
+  }
+  return list;
+}
+
+int run(const Options& options) {
+  const std::vector<DepthPolicy> policies = parse_policies(options.depth);
+  const std::vector<Example> examples = read_examples(options.data, options.limit);
+  RunningModel running(options.model, options.engine);
+  CpuModel& model = running.model();
+  const PromptMaker prompts(model.files(),
+                            options.raw ? PromptMaker::Format::raw : PromptMaker::Format::chat);
+  for (const DepthPolicy& policy : policies) (void)resolve(policy, model.config().depth(), 0, 0);
+  const StopFlag& stop = stop_on_interrupt();
+
+  std::vector<Total> totals(policies.size());
+  std::vector<ScoredRow> rows;
+  {
+    Progress progress("rows", examples.size());
+    for (const Example& example : examples) {
+      ScoredRow row;
+      try {
+        row = score_row(model, prompts, example, policies, options.seed, stop);
+      } catch (const InputError& error) {
+        throw FileError(options.data, fmt::format("row '{}'", example.id), error.what());
+      }
+      if (stop.load()) return exit_interrupted;
+      for (std::size_t d = 0; d < policies.size(); ++d) totals[d].add(row.nll[d]);
+      if (options.per_token) rows.push_back(std::move(row));
+      progress.done(totals[0].rows);
+    }
+  }
+  if (!options.json) {
+    if (options.per_token) print_tokens(rows, policies);
+    print_table(policies, totals);
+    return 0;
+  }
+  Json depths = Json::array();
+  for (std::size_t d = 0; d < policies.size(); ++d) {
+    const Total& total = totals[d];
+    Json json{{"depth", to_string(policies[d])},
+              {"nll", number(total.mean())},
+              {"perplexity", number(std::exp(total.mean()))},
+              {"nll_without_first", number(total.mean_without_first())},
+              {"perplexity_without_first", number(std::exp(total.mean_without_first()))}};
+    if (options.per_token) json["rows"] = rows_json(rows, d);
+    depths.push_back(std::move(json));
+  }
+  print_json({{"data", options.data},
+              {"precision", options.engine.precision},
+              {"rows", totals[0].rows},
+              {"response_tokens", totals[0].tokens},
+              {"depths", std::move(depths)}});
+  return 0;
+}
+
+}  // namespace
+
+Command add_score(CLI::App& program) {
+  auto options = std::make_shared<Options>();
+  CLI::App* const command = program.add_subcommand(
+      "score", "How likely a model finds given answers, at each depth (teacher-forced)");
+  options->model.add_to(*command);
+  command
+      ->add_option("--data", options->data,
+                   "JSON Lines: {prompt, response} or {instruction, input, output}")
+      ->required();
+  command->add_option("--depth", options->depth, "policies, separated by commas; " + depth_help())
+      ->capture_default_str();
+  command->add_option("--limit", options->limit, "score only the first N rows")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--seed", options->seed, "of random depths")->capture_default_str();
+  command->add_flag("--raw", options->raw, "no chat template: the prompts as they are");
+  options->engine.add_to(*command);
+  command->add_flag("--per-token", options->per_token, "print every token's NLL");
+  command->add_flag("--json", options->json, "print one JSON object (docs/json.md)");
+  add_example(*command, "fathom score --data answers.jsonl --depth full,uniform:28,first:28");
+  return {command, [options] { return run(*options); }};
+}
+
+}  // namespace fathom

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <filesystem>
+
+#include "formats/tensor_source.h"
+
+namespace fathom {
+
+/// The tensors of one safetensors file, as views of the mapped file, under their names in it. Types
+/// F32, F16 and BF16. Throws FileError if the file is damaged or a tensor is of another type (then
+/// named).
+TensorSource open_safetensors(const std::filesystem::path& path);
+
+}  // namespace fathom

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "base/random.h"
+#include "base/strong_types.h"
+
+namespace fathom {
+
+/// How the next token is chosen from logits. As in Hugging Face transformers, the repetition
+/// penalty comes first, then temperature, top-k, top-p and min-p.
+struct SamplingOptions {
+  /// 0 takes the most likely token (the lowest id of equals) and makes the filters irrelevant.
+  double temperature = 0;
+  std::optional<std::size_t> top_k;  ///< keep the k most likely; at least 1
+  std::optional<double> top_p;       ///< keep the most likely that make up p; in (0, 1]
+  std::optional<double> min_p;  ///< keep those at least p times as likely as the likeliest; [0, 1]
+  double repetition_penalty = 1;  ///< above 1 makes tokens that occurred less likely
+
+  /// Throws InputError that names the option if one is out of its range.
+  void check() const;
+};
+
+/// Chooses tokens under one set of options.
+class Sampler {
+ public:
+  explicit Sampler(SamplingOptions options);
+
+  /// The next token. `history` is the sequence so far, prompt included; `key` keys the draw. Throws
+  /// std::runtime_error if no logit is a number.
+  TokenId sample(std::span<const float> logits, std::span<const TokenId> history,
+                 const RandomKey& key);
+
+ private:
+  SamplingOptions options_;
+  std::vector<float> scores_;
+  std::vector<std::int32_t> candidates_;
+  std::vector<double> weights_;
+};
+
+struct TokenLogprob {
+  TokenId token;
+  double logprob;  ///< natural logarithm of the probability
+};
+
+/// log(sum of exp(logits)), in double.
+double log_sum_exp(std::span<const float> logits);
+
+/// The n most likely tokens under the plain softmax of the logits, likeliest first (lower ids first
+/// among equals).
+std::vector<TokenLogprob> most_likely(std::span<const float> logits, std::size_t n);
+
+}  // namespace fathom

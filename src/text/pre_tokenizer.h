@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "text/pattern.h"
+
+namespace fathom {
+
+/// Sets characters of the number categories apart.
+struct DigitsStage {
+  enum class Grouping { individual, runs } grouping = Grouping::individual;
+};
+
+/// Cuts at the matches of a pattern.
+struct SplitStage {
+  Pattern pattern;
+  enum class Keep {
+    both,     ///< matches and what lies between them are pieces
+    matches,  ///< what lies between is dropped
+    between,  ///< the matches are dropped
+  } keep = Keep::both;
+};
+
+/// Puts a space before every piece that does not begin with one.
+struct PrefixSpaceStage {};
+
+using PreTokenizerStage = std::variant<DigitsStage, SplitStage, PrefixSpaceStage>;
+
+/// The pieces of a text that the merges work on, cut by stages applied one after another.
+class PreTokenizer {
+ public:
+  explicit PreTokenizer(std::vector<PreTokenizerStage> stages) : stages_(std::move(stages)) {}
+
+  /// What one thread needs to cut texts. It must not outlive the PreTokenizer.
+  class Cutter {
+   public:
+    explicit Cutter(const PreTokenizer& pre_tokenizer);
+
+    /// The pieces of `text` (UTF-8), none of them empty. They are views of `text` or of the cutter,
+    /// good until the next call.
+    const std::vector<std::string_view>& cut(std::string_view text);
+
+   private:
+    void apply(const DigitsStage& stage, std::string_view piece);
+    void apply(const SplitStage& stage, std::string_view piece);
+    void apply(const PrefixSpaceStage& stage, std::string_view piece);
+
+    const PreTokenizer& pre_tokenizer_;
+    std::vector<Pattern::Matcher> matchers_;  // one for each SplitStage, in order
+    std::size_t next_matcher_ = 0;
+    std::vector<std::string_view> pieces_;
+    std::vector<std::string_view> cut_pieces_;
+    std::vector<std::string_view> matches_;
+    std::deque<std::string> prefixed_;
+  };
+
+ private:
+  std::vector<PreTokenizerStage> stages_;
+};
+
+/// The pattern of GPT-2, which Hugging Face's ByteLevel pre-tokenizer uses.
+Pattern gpt2_pattern();
+/// The pattern of Llama 3.
+Pattern llama3_pattern();
+/// The pattern of Qwen2.
+Pattern qwen2_pattern();
+
+}  // namespace fathom

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/strong_types.h"
+#include "text/added_tokens.h"
+#include "text/pre_tokenizer.h"
+#include "text/tokenizer.h"
+
+namespace fathom {
+
+/// What a tokenizer is made of, as a file names it. The views need only live until build().
+struct TokenizerParts {
+  struct Entry {
+    std::string_view text;
+    /// Whether merges and ignore_merges may make it, rather than it being only an added token.
+    bool in_model = true;
+  };
+  struct Merge {
+    std::string_view left;
+    std::string_view right;
+  };
+  enum class Normalization { none, nfc };
+  enum class WholeWords {
+    merge,          ///< a word is what its merges make of it
+    look_up_first,  ///< a word that the vocabulary holds is that token ("ignore_merges")
+  };
+  enum class MissingBytes {
+    drop,    ///< a byte of a text that has no token is dropped
+    refuse,  ///< the vocabulary must have a token for every byte that UTF-8 can hold
+  };
+
+  std::string file;          ///< for errors
+  std::string tokens_place;  ///< where in the file, for errors
+  std::string merges_place;
+  std::vector<Entry> vocabulary;  ///< by id
+  std::vector<Merge> merges;      ///< by rank
+  std::vector<AddedToken> added;  ///< ids in the vocabulary; its texts are theirs
+  std::vector<PreTokenizerStage> pre_tokenizer;
+  Normalization normalization = Normalization::none;
+  WholeWords whole_words = WholeWords::merge;
+  MissingBytes missing_bytes = MissingBytes::drop;
+  std::optional<TokenId> beginning_of_text;
+};
+
+/// Throws FileError if a token comes twice, a merge names or makes a token that is not in the
+/// vocabulary, bytes are missing that must not, or there are more tokens than ids.
+Tokenizer build(TokenizerParts parts);
+
+/// Splits "left right". Nullopt unless there is exactly one space with something on both sides.
+std::optional<TokenizerParts::Merge> split_merge(std::string_view text);
+
+}  // namespace fathom

@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# The main job, from nothing: installs what is missing, gets the default model, builds fathom, and
+# answers one question at several depths, with the measured speed of each.
+# Usage: tools/demo.sh [QUESTION]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+question=${1:-Why is the sky blue?}
+max_new_tokens=64
+# Policies as `fathom generate --depth` takes them; the default model has 30 layers. The second
+# leaves out the four layers (10, 12, 13, 17) that the answers miss least.
+depths=(full 'layers:1-9,11,14-16,18-30' uniform:28 uniform:20 uniform:15 first:15)
+
+tools/setup.sh
+model=$(tools/fetch_model.sh)
+
+stats=$(mktemp)
+table=$(mktemp)
+trap 'rm -f "$stats" "$table"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+if ! cmake --preset demo >"$stats" 2>&1; then
+  cat "$stats" >&2
+  exit 1
+fi
+cmake --build --preset demo --target fathom
+
+printf '\n%s\n' "Question: $question"
+for depth in "${depths[@]}"; do
+  printf '\n== %s ==\n' "$depth"
+  status=0
+  # The answer streams to the terminal; the statistics, on standard error, are kept for the table.
+  build/demo/fathom generate --model "$model" --prompt "$question" --depth "$depth" \
+    --max-new-tokens "$max_new_tokens" 2>"$stats" || status=$?
+  echo
+  cat "$stats" >&2
+  if [[ $status -ne 0 ]]; then
+    echo "demo: fathom ended with exit code $status" >&2
+    exit "$status"
+  fi
+  # decode    63 tokens   210.3 tokens/s   20.3 GB/s   mean layers 15.0 of 30
+  if ! LC_ALL=C awk -v depth="$depth" '
+      $1 == "decode" {
+        for (i = 2; i <= NF; i++) {
+          if ($i == "tokens/s") speed = $(i - 1)
+          if ($i == "layers") layers = $(i + 1)
+        }
+        found = 1
+        print depth, layers, speed
+      }
+      END { exit !found }' "$stats" >>"$table"; then
+    echo "demo: fathom printed no line that begins with 'decode'" >&2
+    exit 1
+  fi
+done
+
+printf '\n'
+LC_ALL=C awk '
+  BEGIN { printf "%-28s %8s %10s %10s\n", "depth", "layers", "tokens/s", "speed-up" }
+  NR == 1 { full = $3 }
+  { printf "%-28s %8s %10s %10s\n", $1, $2, $3, (full > 0 ? sprintf("%.2fx", $3 / full) : "-") }
+' "$table"
+cat <<'END'
+
+Each row is one run, measured just now; `make bench` repeats and compares them properly.
+This model was never trained to skip layers, so its answers degrade as they get shallower.
+END

@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Builds and runs the tests of the given presets, all by default, and prints as its last line
+# "N passed, N failed", summed over them. Exit 1 if anything failed.
+#   release  everything: unit tests, the program as a user runs it, the checks of the source
+#   asan     unit tests, under the address and undefined-behaviour sanitizers
+#   tsan     unit tests of the folders that use threads, under the thread sanitizer
+# Usage: tools/test.sh [release|asan|tsan]...
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+threaded=(base engine generate)  # the folders under src/ whose tests run under tsan
+
+# The test programs of those folders under src/, one a line, that have tests.
+test_targets() {
+  local folder
+  while read -r folder; do
+    if compgen -G "src/$folder/*_test.cc" >/dev/null; then
+      echo "${folder}_test"
+    fi
+  done
+}
+
+# attribute NAME FILE: an attribute of the JUnit file's <testsuite> element.
+attribute() {
+  grep -m1 -A9 '<testsuite' "$2" | grep -oE "\<$1=\"[0-9]+\"" | head -n 1 | tr -dc '0-9'
+}
+
+passed=0
+failed=0
+skipped=0
+
+# run_preset PRESET: adds to the three counts.
+run_preset() {
+  local preset=$1 targets=() choose=() launcher=()
+  case $preset in
+    release) targets=(all) ;;
+    asan)
+      mapfile -t targets < <(sed 's/#.*//' arch/layers.txt | xargs -n 1 | test_targets)
+      choose=(--label-exclude '^(e2e|arch)$')
+      ;;
+    tsan)
+      mapfile -t targets < <(printf '%s\n' "${threaded[@]}" | test_targets)
+      choose=(--label-regex "^($(IFS='|' && echo "${threaded[*]}"))\$")
+      # GCC's thread sanitizer does not start where the kernel randomises addresses widely.
+      if setarch "$(uname -m)" --addr-no-randomize true 2>/dev/null; then
+        launcher=(setarch "$(uname -m)" --addr-no-randomize)
+      fi
+      ;;
+    *) echo "usage: tools/test.sh [release|asan|tsan]..." >&2; exit 2 ;;
+  esac
+
+  printf '\n== %s: build ==\n' "$preset"
+  if ! cmake --preset "$preset" ||
+    ! "${launcher[@]}" cmake --build --preset "$preset" --target "${targets[@]}"; then
+    echo "== $preset: does not build =="
+    failed=$((failed + 1))
+    return
+  fi
+
+  printf '\n== %s: test ==\n' "$preset"
+  local results=$PWD/build/$preset/tests.xml status=0
+  rm -f "$results"
+  "${launcher[@]}" ctest --test-dir "build/$preset" --output-on-failure --no-tests=error \
+    --parallel "$(nproc)" --output-junit "$results" "${choose[@]}" || status=$?
+  if [[ ! -f $results ]]; then
+    failed=$((failed + 1))
+    return
+  fi
+  local all bad not_run
+  all=$(attribute tests "$results")
+  bad=$(attribute failures "$results")
+  not_run=$(attribute skipped "$results")
+  if [[ $status -ne 0 && $bad -eq 0 ]]; then
+    bad=1 not_run=$((not_run > 0 ? not_run - 1 : 0))  # it could not be run, which is no pass
+  fi
+  passed=$((passed + all - bad - not_run))
+  failed=$((failed + bad))
+  skipped=$((skipped + not_run))
+}
+
+if [[ $# -eq 0 ]]; then
+  set -- release asan tsan
+fi
+for preset in "$@"; do
+  run_preset "$preset"
+done
+
+echo
+if [[ $skipped -gt 0 ]]; then
+  echo "$passed passed, $failed failed, $skipped skipped"
+else
+  echo "$passed passed, $failed failed"
+fi
+[[ $failed -eq 0 ]]
