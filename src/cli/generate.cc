@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <iostream>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -292,7 +294,9 @@ void add_sampling(CLI::App& command, GenerateOptions& generate) {
   SamplingOptions& sampling = generate.sampling;
   command.add_option("--temperature", sampling.temperature, "0 takes the likeliest token")
       ->capture_default_str();
-  command.add_option("--top-k", sampling.top_k, "draw from the K likeliest");
+  // Ranges of signed numbers: CLI11 takes -1 as an unsigned number, a huge one.
+  command.add_option("--top-k", sampling.top_k, "draw from the K likeliest")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30));
   command.add_option("--top-p", sampling.top_p, "draw from the likeliest that make up P");
   command.add_option("--min-p", sampling.min_p,
                      "draw from those at least P times as likely as the likeliest");
@@ -300,7 +304,9 @@ void add_sampling(CLI::App& command, GenerateOptions& generate) {
       .add_option("--repetition-penalty", sampling.repetition_penalty,
                   "above 1 makes tokens that occurred less likely")
       ->capture_default_str();
-  command.add_option("--seed", generate.seed, "of random draws")->capture_default_str();
+  command.add_option("--seed", generate.seed, "of random draws")
+      ->check(CLI::Range(std::numeric_limits<std::int64_t>::max()))
+      ->capture_default_str();
   command
       .add_option("--stop", generate.stop_strings, "a text that ends the answer; may be repeated")
       ->allow_extra_args(false);

@@ -25,7 +25,8 @@ int run_program(int argc, char** argv) {
   CLI::App program("fathom runs decoder-only language models at the depth each prompt needs.",
                    "fathom");
   program.set_version_flag("--version", version_text());
-  program.require_subcommand(1);
+  // At most one, and not none: an unknown one is then named as such.
+  program.require_subcommand(0, 1);
   const std::vector<Command> commands{add_generate(program), add_inspect(program),
                                       add_bench(program),    add_score(program),
                                       add_tokenize(program), add_detokenize(program)};
@@ -38,6 +39,7 @@ int run_program(int argc, char** argv) {
   for (const Command& command : commands) {
     if (command.options->parsed()) return command.run();
   }
+  fmt::print(stderr, "fathom: expected a subcommand\n\n{}", program.help());
   return exit_bad_input;
 }
 
@@ -48,7 +50,7 @@ int main(int argc, char** argv) {
   // The edge where errors become messages and exit codes.
   try {
     const int code = fathom::run_program(argc, argv);
-    if (std::fflush(stdout) != 0) {
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {  // now or before
       fmt::print(stderr, "fathom: cannot write to standard output\n");
       return fathom::exit_failure;
     }

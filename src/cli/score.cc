@@ -1,4 +1,5 @@
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <limits>
 #include <memory>
@@ -129,6 +130,7 @@ Json rows_json(const std::vector<ScoredRow>& rows, std::size_t depth) {
 }
 
 int run(const Options& options) {
+  if (options.data.empty()) throw InputError("score needs --data FILE");
   const std::vector<DepthPolicy> policies = parse_policies(options.depth);
   const std::vector<Example> examples = read_examples(options.data, options.limit);
   RunningModel running(options.model, options.engine);
@@ -186,15 +188,15 @@ Command add_score(CLI::App& program) {
   CLI::App* const command = program.add_subcommand(
       "score", "How likely a model finds given answers, at each depth (teacher-forced)");
   options->model.add_to(*command);
-  command
-      ->add_option("--data", options->data,
-                   "JSON Lines: {prompt, response} or {instruction, input, output}")
-      ->required();
+  command->add_option("--data", options->data,
+                      "JSON Lines: {prompt, response} or {instruction, input, output}");
   command->add_option("--depth", options->depth, "policies, separated by commas; " + depth_help())
       ->capture_default_str();
   command->add_option("--limit", options->limit, "score only the first N rows")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--seed", options->seed, "of random depths")->capture_default_str();
+      ->check(CLI::Range(std::int64_t{1}, std::numeric_limits<std::int64_t>::max()));
+  command->add_option("--seed", options->seed, "of random depths")
+      ->check(CLI::Range(std::numeric_limits<std::int64_t>::max()))
+      ->capture_default_str();
   command->add_flag("--raw", options->raw, "no chat template: the prompts as they are");
   options->engine.add_to(*command);
   command->add_flag("--per-token", options->per_token, "print every token's NLL");

@@ -74,7 +74,8 @@ void require_alternation(Messages messages) {
 
 /// A template to recognise.
 struct Source {
-  std::string text;  // its normal form
+  std::string text;  // see JinjaSource
+  std::string between_tags;
   std::string bos;
   std::string eos;
 
@@ -153,7 +154,7 @@ std::shared_ptr<const Family> chatml_in(const Source& source) {
   constexpr std::string_view generation =
       "{%ifadd_generation_prompt%}{{'<|im_start|>assistant\n'}}{%endif%}";
   const auto end = source.between(turn, "}}");
-  if (!end || !source.has(generation)) return nullptr;
+  if (!end || !source.has(generation) || !source.between_tags.empty()) return nullptr;
   ChatMl::Options options;
   if (*end == "|trim+'<|im_end|>'+'\n'" || *end == "|trim+'<|im_end|>\n'") {
     options.trims = true;
@@ -210,6 +211,7 @@ class Llama2 final : public Family {
 
 std::shared_ptr<const Family> llama2_in(const Source& source) {
   const bool known =
+      source.between_tags.empty() &&
       source.has("'<<SYS>>\n'+system_message+'\n<</SYS>>\n\n'+message['content']") &&
       source.has("{%setsystem_message=false%}") &&
       source.has_one(
@@ -256,7 +258,8 @@ class Llama3 final : public Family {
 };
 
 std::shared_ptr<const Family> llama3_in(const Source& source) {
-  const bool known = source.has(
+  const bool known = source.between_tags.empty() &&
+                     source.has(
                          "'<|start_header_id|>'+message['role']+'<|end_header_id|>\n\n'+"
                          "message['content']|trim+'<|eot_id|>'") &&
                      source.has("{{'<|start_header_id|>assistant<|end_header_id|>\n\n'}}") &&
@@ -311,8 +314,8 @@ class Gemma final : public Family {
 
 std::shared_ptr<const Family> gemma_in(const Source& source) {
   using SystemRole = Gemma::SystemRole;
-  if (!source.text.starts_with("{{bos_token}}") || !source.has("{{'<start_of_turn>model\n'}}") ||
-      !source.has("{%setrole='model'%}")) {
+  if (!source.between_tags.empty() || !source.text.starts_with("{{bos_token}}") ||
+      !source.has("{{'<start_of_turn>model\n'}}") || !source.has("{%setrole='model'%}")) {
     return nullptr;
   }
   if (source.has("'<start_of_turn>'+role+'\n'+message['content']|trim+'<end_of_turn>\n'") &&
@@ -346,7 +349,8 @@ class Zephyr final : public Family {
 };
 
 std::shared_ptr<const Family> zephyr_in(const Source& source) {
-  const bool known = source.has("{{'<|user|>\n'+message['content']+eos_token}}\n{%") &&
+  const bool known = source.between_tags == "\n\n\n\n" &&
+                     source.has("{{'<|user|>\n'+message['content']+eos_token}}\n{%") &&
                      source.has("{{'<|system|>\n'+message['content']+eos_token}}\n{%") &&
                      source.has("{{'<|assistant|>\n'+message['content']+eos_token}}\n{%") &&
                      source.has("{{'<|assistant|>'}}\n{%") && !source.has("raise_exception");
@@ -358,7 +362,9 @@ std::shared_ptr<const Family> zephyr_in(const Source& source) {
 
 ChatTemplate ChatTemplate::recognize(std::string_view jinja, std::string_view bos,
                                      std::string_view eos) {
-  const Source source{normal_form(jinja), std::string(bos), std::string(eos)};
+  JinjaSource read = read_jinja(jinja);
+  const Source source{std::move(read.text), std::move(read.between_tags), std::string(bos),
+                      std::string(eos)};
   for (const auto& family_in : {chatml_in, llama2_in, llama3_in, gemma_in, zephyr_in}) {
     if (auto family = family_in(source)) return ChatTemplate(std::move(family));
   }

@@ -2,22 +2,26 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 
 namespace fathom {
 namespace {
 
 constexpr std::string_view white_space = " \t\r\n\v\f";
 
-class NormalForm {
+class Reader {
  public:
-  explicit NormalForm(std::string_view jinja) : rest_(jinja) {}
+  explicit Reader(std::string_view jinja) : rest_(jinja) {
+    // Jinja drops one line end at the end of a template.
+    if (rest_.ends_with('\n')) rest_.remove_suffix(1);
+  }
 
-  std::string run() {
+  JinjaSource run() {
     while (!rest_.empty()) {
       data();
       if (!rest_.empty()) tag();
     }
-    return std::move(out_);
+    return {std::move(out_), std::move(between_tags_)};
   }
 
  private:
@@ -44,6 +48,7 @@ class NormalForm {
       if (first_on_line) text = text.substr(0, line);
     }
     out_ += text;
+    between_tags_ += text;
   }
 
   void tag() {
@@ -103,6 +108,7 @@ class NormalForm {
 
   std::string_view rest_;
   std::string out_;
+  std::string between_tags_;
   Trim after_tag_ = Trim::nothing;
 };
 
@@ -114,11 +120,11 @@ void replace_all(std::string& text, std::string_view from, std::string_view to) 
 
 }  // namespace
 
-std::string normal_form(std::string_view jinja) {
-  std::string result = NormalForm(jinja).run();
-  replace_all(result, "message.role", "message['role']");
-  replace_all(result, "message.content", "message['content']");
-  return result;
+JinjaSource read_jinja(std::string_view jinja) {
+  JinjaSource source = Reader(jinja).run();
+  replace_all(source.text, "message.role", "message['role']");
+  replace_all(source.text, "message.content", "message['content']");
+  return source;
 }
 
 }  // namespace fathom

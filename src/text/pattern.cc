@@ -14,17 +14,24 @@
 #include <pcre2.h>
 
 #include "base/error.h"
+#include "formats/printable.h"
 #include "text/unicode.h"
 
 namespace fathom {
 namespace {
 
-/// Steps after which a match is given up: a text of a few MB in one run of spaces needs fewer.
-constexpr std::uint32_t match_limit = 1'000'000'000;
+/// Steps after which a match is given up: a second's work. Sound patterns need few for any text.
+constexpr std::uint32_t match_limit = 50'000'000;
 constexpr std::uint32_t heap_limit_kib = 256 * 1024;
 
+/// What is wrong with an expression.
+InputError problem_with(std::string_view expression, std::string_view problem) {
+  return InputError(
+      fmt::format("the pattern '{}' {}", printable(expression, 400), printable(problem, 200)));
+}
+
 [[noreturn]] void unsupported(std::string_view expression, std::string_view what) {
-  throw InputError(fmt::format("the pattern {} uses {}, which is not supported", expression, what));
+  throw problem_with(expression, fmt::format("uses {}, which is not supported", what));
 }
 
 /// Accepts the expressions that PCRE2 and Oniguruma read alike; throws on others.
@@ -82,7 +89,7 @@ class SyntaxCheck {
     take("^");
     if (rest_.starts_with(']')) unsupported(all_, "']' first in a class");
     while (!take("]")) {
-      if (rest_.empty()) throw InputError(fmt::format("the pattern {} has an open '['", all_));
+      if (rest_.empty()) throw problem_with(all_, "has an open '['");
       if (rest_.front() == '[') unsupported(all_, "'[' in a class");
       if (rest_.starts_with("&&")) unsupported(all_, "'&&' in a class");
       if (rest_.front() == '\\') {
@@ -95,7 +102,7 @@ class SyntaxCheck {
 
   void escape() {
     rest_.remove_prefix(1);
-    if (rest_.empty()) throw InputError(fmt::format("the pattern {} ends in '\\'", all_));
+    if (rest_.empty()) throw problem_with(all_, "ends in '\\'");
     const char c = rest_.front();
     rest_.remove_prefix(1);
     if (c == 'p' || c == 'P') return property();
@@ -194,14 +201,14 @@ Pattern Pattern::compile(std::string_view expression, std::uint32_t options) {
   if (code == nullptr) {
     std::array<PCRE2_UCHAR, 256> message{};
     pcre2_get_error_message(error, message.data(), message.size());
-    throw InputError(fmt::format("the pattern {} is wrong at byte {}: {}", expression, offset,
-                                 reinterpret_cast<const char*>(message.data())));
+    throw problem_with(expression, fmt::format("is wrong at byte {}: {}", offset,
+                                               reinterpret_cast<const char*>(message.data())));
   }
   auto compiled = std::make_shared<const Compiled>(code);
   std::uint32_t may_be_empty = 0;
   pcre2_pattern_info(code, PCRE2_INFO_MATCHEMPTY, &may_be_empty);
   if (may_be_empty != 0) {
-    throw InputError(fmt::format("the pattern {} can match an empty text", expression));
+    throw problem_with(expression, "can match an empty text");
   }
   // Where there is no JIT the interpreter gives the same matches.
   (void)pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);

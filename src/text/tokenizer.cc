@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "formats/printable.h"
 #include "text/added_tokens.h"
 #include "text/bpe.h"
 #include "text/byte_alphabet.h"
@@ -106,7 +107,8 @@ void Tokenizer::Data::add_tokens(const TokenizerParts& parts) {
     in_model[id.index()] = entry.in_model;
     if (const auto earlier = index.insert(texts, id)) {
       throw FileError(parts.file, fmt::format("{}[{}]", parts.tokens_place, id.value),
-                      fmt::format("the token {} is already number {}", entry.text, earlier->value));
+                      fmt::format("the token {} is already number {}", printable_name(entry.text),
+                                  earlier->value));
     }
     ++id;
   }
@@ -137,7 +139,7 @@ void Tokenizer::Data::add_merges(const TokenizerParts& parts) {
       const auto id = index.find(texts, text);
       if (!id || !in_model[id->index()]) {
         throw FileError(parts.file, fmt::format("{}[{}]", parts.merges_place, rank),
-                        fmt::format("the vocabulary has no token {}", text));
+                        fmt::format("the vocabulary has no token {}", printable_name(text)));
       }
       return *id;
     };

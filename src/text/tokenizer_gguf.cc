@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "formats/printable.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_parts.h"
 
@@ -50,7 +51,7 @@ Family family_named(const GgufFile& file) {
   throw FileError(file.path(), key,
                   fmt::format("the pre-tokenizer {} is not supported; those that are: gpt-2, "
                               "smollm, llama-bpe, qwen2",
-                              *name));
+                              printable_name(*name)));
 }
 
 void set_family(TokenizerParts& parts, Family family) {
@@ -140,9 +141,9 @@ Tokenizer Tokenizer::from_gguf(const GgufFile& file) {
   constexpr std::string_view model_key = "tokenizer.ggml.model";
   const std::string& model = file.require_string(model_key);
   if (model != "gpt2") {
-    throw FileError(
-        file.path(), model_key,
-        fmt::format("the tokenizer {} is not supported, only gpt2 (byte-level BPE)", model));
+    throw FileError(file.path(), model_key,
+                    fmt::format("the tokenizer {} is not supported, only gpt2 (byte-level BPE)",
+                                printable_name(model)));
   }
   const Family family = family_named(file);
   TokenizerParts parts;

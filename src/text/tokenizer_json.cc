@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "formats/json_file.h"
+#include "formats/printable.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_parts.h"
 
@@ -100,7 +101,7 @@ SplitStage::Keep keep_named(const Node& node) {
   const Node behavior = node.require("behavior");
   if (behavior.string() == "Isolated") return Keep::both;
   if (behavior.string() == "Removed") return invert ? Keep::matches : Keep::between;
-  behavior.refuse(fmt::format("the behavior {}", behavior.string()));
+  behavior.refuse(fmt::format("the behavior {}", printable_name(behavior.string())));
 }
 
 void add_split(const Node& node, std::vector<PreTokenizerStage>& stages) {
@@ -138,7 +139,7 @@ bool add_stage(const Node& node, std::vector<PreTokenizerStage>& stages) {
   } else if (type == "Digits") {
     add_digits(node, stages);
   } else {
-    node.refuse(fmt::format("the pre-tokenizer {}", type));
+    node.refuse(fmt::format("the pre-tokenizer {}", printable_name(type)));
   }
   return false;
 }
@@ -173,7 +174,7 @@ TokenizerParts::Normalization read_normalizer(const Node& root) {
       return Normalization::nfc;
     }
   }
-  node->refuse(fmt::format("the normalizer {}", type));
+  node->refuse(fmt::format("the normalizer {}", printable_name(type)));
 }
 
 // The vocabulary.
@@ -182,12 +183,12 @@ TokenizerParts::Normalization read_normalizer(const Node& root) {
 void place_token(TokenizerParts& parts, std::vector<bool>& taken, const Node& node,
                  std::string_view text, std::size_t id, bool in_model) {
   if (id >= parts.vocabulary.size()) {
-    node.fail(fmt::format("the id {} of {} leaves a hole: there are {} tokens", id, text,
-                          parts.vocabulary.size()));
+    node.fail(fmt::format("the id {} of {} leaves a hole: there are {} tokens", id,
+                          printable_name(text), parts.vocabulary.size()));
   }
   if (taken[id]) {
-    node.fail(
-        fmt::format("the id {} is that of {} and of {}", id, parts.vocabulary[id].text, text));
+    node.fail(fmt::format("the id {} is that of {} and of {}", id,
+                          printable_name(parts.vocabulary[id].text), printable_name(text)));
   }
   taken[id] = true;
   parts.vocabulary[id] = {text, in_model};
@@ -220,11 +221,12 @@ void read_vocabulary(TokenizerParts& parts, const Node& root) {
     if (!known) {
       new_tokens.push_back(node);
     } else if (known->id() != id) {
-      node.fail(
-          fmt::format("the id {} of {} is {} in model.vocab", id, token.content, known->id()));
+      node.fail(fmt::format("the id {} of {} is {} in model.vocab", id,
+                            printable_name(token.content), known->id()));
     }
     if (id >= vocabulary.json().size() + added_count) {
-      node.fail(fmt::format("the id {} of {} leaves a hole in the vocabulary", id, token.content));
+      node.fail(fmt::format("the id {} of {} leaves a hole in the vocabulary", id,
+                            printable_name(token.content)));
     }
     token.id = TokenId(static_cast<std::int32_t>(id));
     parts.added.push_back(std::move(token));
@@ -233,7 +235,8 @@ void read_vocabulary(TokenizerParts& parts, const Node& root) {
   std::vector<bool> taken(parts.vocabulary.size());
   const auto& entries = vocabulary.json().get_ref<const Json::object_t&>();
   for (const auto& [text, id] : entries) {
-    if (!id.is_number_unsigned()) vocabulary.fail(fmt::format("the id of {} is no id", text));
+    if (!id.is_number_unsigned())
+      vocabulary.fail(fmt::format("the id of {} is no id", printable_name(text)));
     place_token(parts, taken, vocabulary, text, id.get<std::size_t>(), true);
   }
   for (const Node& node : new_tokens) {
@@ -266,7 +269,7 @@ void read_merges(TokenizerParts& parts, const Node& root) {
 void check_model(const Node& root) {
   const Node model = root.require("model");
   if (const auto type = model.find("type"); type && type->string() != "BPE") {
-    type->refuse(fmt::format("the model {}", type->string()));
+    type->refuse(fmt::format("the model {}", printable_name(type->string())));
   }
   if (const auto dropout = model.find("dropout"); dropout && dropout->json() != 0.0) {
     dropout->refuse("dropout");
@@ -277,7 +280,7 @@ void check_model(const Node& root) {
   }
   if (const auto decoder = root.find("decoder")) {
     const std::string& type = decoder->require("type").string();
-    if (type != "ByteLevel") decoder->refuse(fmt::format("the decoder {}", type));
+    if (type != "ByteLevel") decoder->refuse(fmt::format("the decoder {}", printable_name(type)));
   } else {
     root.fail("\"decoder\" is missing; ByteLevel is expected");
   }
