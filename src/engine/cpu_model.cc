@@ -18,6 +18,10 @@ namespace {
 // costs more than it saves.
 constexpr std::size_t rows_per_worker = 4;
 
+// Where int8 activations cost the most accuracy for their share of the work: the products behind
+// the attention norm (15% of a layer's) and the output head. docs/kernels.md has the measurement.
+constexpr auto sensitive = ActivationQuantization::int8_residual;
+
 BlockKvCache& block_cache(const SequenceStep& step) {
   auto* const cache = dynamic_cast<BlockKvCache*>(step.cache);
   if (cache == nullptr) throw std::logic_error("the cache was not made by this kind of model");
@@ -163,9 +167,9 @@ void CpuModel::select_rows(LayerIndex layer, std::span<const SequenceStep> steps
 }
 
 // normed_ = norm(hidden) for the running rows, quantised if the matrices that read it want that.
-void CpuModel::normalize_rows(std::span<const float> norm,
+void CpuModel::normalize_rows(std::span<const float> norm, ActivationQuantization quantization,
                               std::initializer_list<const PackedMatrix*> readers) {
-  normed_.resize(running_.size(), config().width);
+  normed_.resize(running_.size(), config().width, quantization);
   const bool quantize = any_integer(readers);
   team_.run_shares(running_.size(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
@@ -218,7 +222,7 @@ void CpuModel::attention(LayerIndex layer, std::span<const SequenceStep> steps) 
   const std::size_t items_per_row = config().kv_heads * parts;
   const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
   const auto attend = precision_ == Precision::exact ? kernels_.attend_float : kernels_.attend_half;
-  attended_.resize(count, query_width);
+  attended_.resize(count, query_width, ActivationQuantization::int8);
   team_.run([&](int worker) {
     const auto w = static_cast<std::size_t>(worker);
     // Every worker takes each n-th item: later rows see more positions.
@@ -261,7 +265,7 @@ void CpuModel::run_layer(LayerIndex layer, std::span<const SequenceStep> steps) 
         .weights = &linear.weight, .bias = linear.bias, .out = out, .out_stride = stride};
   };
 
-  normalize_rows(weights.attention_norm,
+  normalize_rows(weights.attention_norm, sensitive,
                  {&weights.query.weight, &weights.key.weight, &weights.value.weight});
   qkv_.reserve(count * qkv_width);
   const std::array qkv{
@@ -278,8 +282,9 @@ void CpuModel::run_layer(LayerIndex layer, std::span<const SequenceStep> steps) 
   multiply(team_, kernels_, attended_, attention_output);
   add_to_hidden();
 
-  normalize_rows(weights.ffn_norm, {&weights.gate.weight, &weights.up.weight});
-  ffn_.resize(count, config().ffn_width);
+  normalize_rows(weights.ffn_norm, ActivationQuantization::int8,
+                 {&weights.gate.weight, &weights.up.weight});
+  ffn_.resize(count, config().ffn_width, ActivationQuantization::int8);
   multiply_swiglu(team_, kernels_, normed_, weights.gate.weight, weights.gate.bias,
                   weights.up.weight, weights.up.bias, ffn_);
   if (any_integer({&weights.down.weight})) quantize_rows(ffn_);
@@ -301,7 +306,7 @@ void CpuModel::compute_logits(std::span<const SequenceStep> steps, ForwardOutput
   output.logit_rows = running_.size();
   if (running_.empty()) return;
   output.logits.reserve(running_.size() * config().vocabulary);
-  normalize_rows(weights_.output_norm(), {&weights_.head()});
+  normalize_rows(weights_.output_norm(), sensitive, {&weights_.head()});
   const std::array head{Product{
       .weights = &weights_.head(), .out = output.logits.data(), .out_stride = config().vocabulary}};
   multiply(team_, kernels_, normed_, head);

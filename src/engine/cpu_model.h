@@ -20,8 +20,7 @@ namespace fathom {
 /// LanguageModel on CPUs: layers that no row runs cost nothing.
 class CpuModel final : public LanguageModel {
  public:
-  /// Packs the weights of `files`, which it keeps. `team` must outlive the model. Throws InputError
-  /// if the widths do not fit the kernels (integer weights need multiples of 32).
+  /// Packs the weights of `files`, which it keeps. `team` must outlive the model.
   CpuModel(ModelFiles files, Precision precision, const Kernels& kernels, ThreadTeam& team);
 
   [[nodiscard]] const ModelConfig& config() const override { return files_.config; }
@@ -47,7 +46,7 @@ class CpuModel final : public LanguageModel {
   void select_rows(LayerIndex layer, std::span<const SequenceStep> steps, ForwardOutput& output);
   void run_layer(LayerIndex layer, std::span<const SequenceStep> steps);
   void attention(LayerIndex layer, std::span<const SequenceStep> steps);
-  void normalize_rows(std::span<const float> norm,
+  void normalize_rows(std::span<const float> norm, ActivationQuantization quantization,
                       std::initializer_list<const PackedMatrix*> readers);
   void add_to_hidden();
   void compute_logits(std::span<const SequenceStep> steps, ForwardOutput& output);

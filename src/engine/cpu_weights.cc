@@ -23,12 +23,13 @@ std::vector<std::uint32_t> halves_order(std::size_t heads, std::size_t head_dim)
 
 class Packer {
  public:
-  Packer(Precision precision, ThreadTeam& team) : precision_(precision), team_(team) {}
+  Packer(Precision precision, Arena& arena, ThreadTeam& team)
+      : precision_(precision), arena_(arena), team_(team) {}
 
   PackedMatrix matrix(const TensorView& tensor, std::span<const std::uint32_t> order = {}) const {
     const PackedForm form =
         precision_ == Precision::exact ? PackedForm::float32 : native_form(tensor.type);
-    PackedMatrix packed(tensor, form, order, team_);
+    PackedMatrix packed(tensor, form, order, arena_, team_);
     // The file's pages have been read for the last time; keeping them would double the memory.
     release_resident(tensor.bytes);
     return packed;
@@ -52,6 +53,7 @@ class Packer {
 
  private:
   Precision precision_;
+  Arena& arena_;
   ThreadTeam& team_;
 };
 
@@ -73,8 +75,9 @@ std::size_t PackedLayer::bytes() const {
 CpuWeights::CpuWeights(const ModelTensors& tensors, const ModelConfig& config, Precision precision,
                        ThreadTeam& team)
     : output_norm_(Packer::vector(tensors.output_norm)),
-      head_(Packer(precision, team).matrix(tensors.head ? *tensors.head : tensors.embedding)) {
-  const Packer packer(precision, team);
+      head_(Packer(precision, arena_, team)
+                .matrix(tensors.head ? *tensors.head : tensors.embedding)) {
+  const Packer packer(precision, arena_, team);
   std::vector<std::uint32_t> query_order;
   std::vector<std::uint32_t> key_order;
   if (config.pairing == RotaryPairing::interleaved) {

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "base/arena.h"
 #include "base/thread_team.h"
 #include "depth/cost.h"
 #include "kernels/packed_matrix.h"
@@ -49,6 +50,7 @@ class CpuWeights {
   [[nodiscard]] TokenBytes token_bytes() const;
 
  private:
+  Arena arena_;  // of all matrices
   std::vector<PackedLayer> layers_;
   std::vector<float> output_norm_;
   PackedMatrix head_;

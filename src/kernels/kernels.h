@@ -18,12 +18,23 @@ struct ActivationBlock {
   std::int32_t sum_high = 0;  ///< sum of the last 16 q
 };
 
+/// How finely activations are quantised against integer weights.
+enum class ActivationQuantization {
+  int8,           ///< activation = scale * q
+  int8_residual,  ///< activation = scale * (q + r / residual_steps): about 16 bits
+};
+/// The residual of a rounded q is within half a step, which r cuts into this many.
+inline constexpr float residual_steps = 254.0F;
+
 /// Rows of activations as a product reads them. All pointers are borrowed.
 struct ActivationView {
   const float* values = nullptr;            ///< [rows][stride], for the float forms
   const std::int8_t* quantized = nullptr;   ///< [rows][stride], for the integer forms
   const ActivationBlock* blocks = nullptr;  ///< [rows][stride / 32]
-  std::size_t stride = 0;                   ///< a multiple of 32, at least the columns
+  /// The r, of which the blocks hold the sums only; nullptr if quantised without residual.
+  const std::int8_t* residuals = nullptr;            ///< [rows][stride]
+  const ActivationBlock* residual_blocks = nullptr;  ///< [rows][stride / 32]
+  std::size_t stride = 0;                            ///< a multiple of 32, at least the columns
 };
 
 /// The most activation rows one panel product takes.
@@ -66,6 +77,10 @@ struct Kernels {
   /// Quantises n values (a multiple of 32) in blocks of 32: scale = largest magnitude / 127.
   void (*quantize)(const float* values, std::size_t n, std::int8_t* quantized,
                    ActivationBlock* blocks);
+  /// The same with residuals. `blocks`' scaled_sum includes them.
+  void (*quantize_residual)(const float* values, std::size_t n, std::int8_t* quantized,
+                            ActivationBlock* blocks, std::int8_t* residuals,
+                            ActivationBlock* residual_blocks);
   /// out = x / sqrt(mean(x^2) + epsilon) * weight
   void (*rms_norm)(const float* x, const float* weight, std::size_t n, float epsilon, float* out);
   /// Rotates pairs (x[i], x[i + half]) by angles whose cosines and sines are given [half].

@@ -122,6 +122,12 @@ struct Avx2 {
     return _mm_cvtsi128_si32(v);
   }
 
+  static F load_int8(const std::int8_t* p) {
+    const __m128i q = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(q)),
+            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(q, 8)))};
+  }
+
   static I load_bytes(const std::uint8_t* p) {
     const auto* const v = reinterpret_cast<const __m256i*>(p);
     return {_mm256_loadu_si256(v), _mm256_loadu_si256(v + 1)};
@@ -217,14 +223,6 @@ struct Avx2 {
       total_b = _mm256_add_epi32(total_b, _mm256_madd_epi16(words_b, ones));
     }
     return {total_a, total_b};
-  }
-  template <PackedForm form>
-  static I dot_low(const I (&w)[8], const std::int8_t* a, std::int32_t sum) {
-    return dot<form, 0>(w, a, sum);
-  }
-  template <PackedForm form>
-  static I dot_high(const I (&w)[8], const std::int8_t* a, std::int32_t sum) {
-    return dot<form, 4>(w, a, sum);
   }
   static I add_int(I x, I y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
   static F to_float(I x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }

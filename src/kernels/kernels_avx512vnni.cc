@@ -64,6 +64,11 @@ struct Avx512 {
     return _mm512_reduce_add_epi32(q);
   }
 
+  static F load_int8(const std::int8_t* p) {
+    const __m128i q = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q));
+  }
+
   static I load_bytes(const std::uint8_t* p) { return _mm512_loadu_si512(p); }
   static void split_nibbles(I packed, I& low, I& high) {
     const I mask = _mm512_set1_epi8(15);
@@ -107,14 +112,6 @@ struct Avx512 {
       total = _mm512_dpbusd_epi32(total, w[g], _mm512_set1_epi32(four));
     }
     return total;
-  }
-  template <PackedForm form>
-  static I dot_low(const I (&w)[8], const std::int8_t* a, std::int32_t sum) {
-    return dot<form, 0>(w, a, sum);
-  }
-  template <PackedForm form>
-  static I dot_high(const I (&w)[8], const std::int8_t* a, std::int32_t sum) {
-    return dot<form, 4>(w, a, sum);
   }
   static I add_int(I a, I b) { return _mm512_add_epi32(a, b); }
   static F to_float(I a) { return _mm512_cvtepi32_ps(a); }

@@ -73,36 +73,64 @@ struct KernelsFor {
     }
   }
 
-  template <PackedForm form, int R>
+  template <PackedForm form>
+  static I whole_dot(const I (&w)[8], const std::int8_t* q, const ActivationBlock& block) {
+    return V::add_int(V::template dot<form, 0>(w, q, block.sum_low),
+                      V::template dot<form, 4>(w, q, block.sum_high));
+  }
+
+  // The products of unpacked weights with 16 of a row's inputs, from `first_group` of four.
+  template <PackedForm form, int first_group, bool with_residual>
+  static F half_dot(const I (&w)[8], const std::int8_t* q, std::int32_t sum,
+                    const std::int8_t* residuals, std::int32_t residual_sum) {
+    const F dot = V::to_float(V::template dot<form, first_group>(w, q, sum));
+    if constexpr (!with_residual) return dot;
+    const F fine = V::to_float(V::template dot<form, first_group>(w, residuals, residual_sum));
+    return V::fma(fine, V::set(1.0F / residual_steps), dot);
+  }
+
+  template <PackedForm form, int R, bool with_residual>
   static void integer_tile(const std::uint8_t* panel, std::size_t columns,
                            const ActivationView& activations, std::size_t first_row, float* out) {
     constexpr std::size_t step = panel_step_bytes(form);
-    const std::size_t block_stride = activations.stride / block_inputs;
-    const std::int8_t* q = activations.quantized + first_row * activations.stride;
-    const ActivationBlock* meta = activations.blocks + first_row * block_stride;
+    const std::size_t stride = activations.stride;
+    const std::size_t block_stride = stride / block_inputs;
+    const std::size_t first = first_row * stride;
+    const ActivationBlock* const blocks = activations.blocks + first_row * block_stride;
     F sum[R];
     F minimums[R];
     for (int r = 0; r < R; ++r) sum[r] = minimums[r] = V::zero();
-    const std::size_t blocks = columns / block_inputs;
-    for (std::size_t b = 0; b < blocks; ++b, panel += step) {
+    const std::size_t block_count = columns / block_inputs;
+    for (std::size_t b = 0; b < block_count; ++b, panel += step) {
       I w[8];
       unpack<form>(panel, w);
       const F scale = V::load_half(halves(panel + quant_bytes(form)));
       for (int r = 0; r < R; ++r) {
-        const auto row = static_cast<std::size_t>(r);
-        const ActivationBlock& block = meta[row * block_stride + b];
-        const std::int8_t* const a = q + row * activations.stride + b * block_inputs;
+        const std::size_t at = static_cast<std::size_t>(r) * block_stride + b;
+        const ActivationBlock& block = blocks[at];
+        const std::int8_t* const q = activations.quantized + first + at * block_inputs;
+        const std::int8_t* residuals = nullptr;
+        ActivationBlock residual_block{};
+        if constexpr (with_residual) {
+          residuals = activations.residuals + first + at * block_inputs;
+          residual_block = activations.residual_blocks[first_row * block_stride + at];
+        }
+        const F activation_scale = V::set(block.scale);
         if constexpr (form == PackedForm::int6) {
           const F scale_high = V::load_half(halves(panel + quant_bytes(form) + 32));
-          const F low = V::to_float(V::template dot_low<form>(w, a, block.sum_low));
-          const F high = V::to_float(V::template dot_high<form>(w, a, block.sum_high));
-          const F activation_scale = V::set(block.scale);
+          const F low = half_dot<form, 0, with_residual>(w, q, block.sum_low, residuals,
+                                                         residual_block.sum_low);
+          const F high = half_dot<form, 4, with_residual>(w, q, block.sum_high, residuals,
+                                                          residual_block.sum_high);
           sum[r] = V::fma(V::mul(scale, activation_scale), low, sum[r]);
           sum[r] = V::fma(V::mul(scale_high, activation_scale), high, sum[r]);
         } else {
-          const F dot = V::to_float(V::add_int(V::template dot_low<form>(w, a, block.sum_low),
-                                               V::template dot_high<form>(w, a, block.sum_high)));
-          sum[r] = V::fma(V::mul(scale, V::set(block.scale)), dot, sum[r]);
+          F dot = V::to_float(whole_dot<form>(w, q, block));
+          if constexpr (with_residual) {
+            const F fine = V::to_float(whole_dot<form>(w, residuals, residual_block));
+            dot = V::fma(fine, V::set(1.0F / residual_steps), dot);
+          }
+          sum[r] = V::fma(V::mul(scale, activation_scale), dot, sum[r]);
           if constexpr (has_minimum(form)) {
             const F minimum = V::load_half(halves(panel + quant_bytes(form) + 32));
             minimums[r] = V::fma(minimum, V::set(block.scaled_sum), minimums[r]);
@@ -163,7 +191,11 @@ struct KernelsFor {
   static void tile(const std::uint8_t* panel, std::size_t columns,
                    const ActivationView& activations, std::size_t first_row, float* out) {
     if constexpr (is_integer(form)) {
-      integer_tile<form, R>(panel, columns, activations, first_row, out);
+      if (activations.residuals == nullptr) {
+        integer_tile<form, R, false>(panel, columns, activations, first_row, out);
+      } else {
+        integer_tile<form, R, true>(panel, columns, activations, first_row, out);
+      }
     } else {
       float_tile<form, R>(panel, columns, activations, first_row, out);
     }
@@ -203,6 +235,28 @@ struct KernelsFor {
       blocks->sum_low = V::round_to_int8(V::mul(low, inverse), quantized + i);
       blocks->sum_high = V::round_to_int8(V::mul(high, inverse), quantized + i + 16);
       blocks->scaled_sum = scale * static_cast<float>(blocks->sum_low + blocks->sum_high);
+    }
+  }
+
+  static void quantize_residual(const float* values, std::size_t n, std::int8_t* quantized,
+                                ActivationBlock* blocks, std::int8_t* residuals,
+                                ActivationBlock* residual_blocks) {
+    quantize(values, n, quantized, blocks);
+    for (std::size_t i = 0; i < n; i += block_inputs, ++blocks, ++residual_blocks) {
+      const F inverse = V::set(blocks->scale > 0 ? 1.0F / blocks->scale : 0.0F);
+      const auto residual = [&](std::size_t at) {
+        const F rest = V::sub(V::mul(V::load(values + at), inverse), V::load_int8(quantized + at));
+        // Rounding may leave a hair more than half a step.
+        const F limit = V::set(127.0F);
+        const F steps = V::mul(rest, V::set(residual_steps));
+        const F clamped = V::max(V::min(steps, limit), V::sub(V::zero(), limit));
+        return V::round_to_int8(clamped, residuals + at);
+      };
+      *residual_blocks = {};
+      residual_blocks->sum_low = residual(i);
+      residual_blocks->sum_high = residual(i + 16);
+      const auto fine = static_cast<float>(residual_blocks->sum_low + residual_blocks->sum_high);
+      blocks->scaled_sum += blocks->scale * (fine / residual_steps);
     }
   }
 
@@ -426,6 +480,7 @@ struct KernelsFor {
         panel_product<PackedForm::float32>,
     };
     k.quantize = quantize;
+    k.quantize_residual = quantize_residual;
     k.rms_norm = rms_norm;
     k.rotate = rotate;
     k.swiglu = swiglu;

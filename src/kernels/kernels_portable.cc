@@ -114,6 +114,10 @@ struct Portable {
     return sum;
   }
 
+  static F load_int8(const std::int8_t* p) {
+    return map([=](std::size_t i) { return static_cast<float>(p[i]); });
+  }
+
   static I load_bytes(const std::uint8_t* p) {
     I x;
     std::memcpy(x.u8, p, 64);
@@ -152,11 +156,11 @@ struct Portable {
         return 0;
     }
   }
-  template <PackedForm form, std::size_t first_group>
+  template <PackedForm form, int first_group>
   static I dot(const I (&w)[8], const std::int8_t* a, std::int32_t sum) {
     I total;
     for (std::int32_t& t : total.i32) t = -offset(form) * sum;
-    for (std::size_t g = first_group; g < first_group + 4; ++g) {
+    for (std::size_t g = first_group; g < std::size_t{first_group} + 4; ++g) {
       for (std::size_t lane = 0; lane < 16; ++lane) {
         for (std::size_t k = 0; k < 4; ++k) {
           total.i32[lane] += static_cast<std::int32_t>(w[g].u8[4 * lane + k]) * a[4 * g + k];
@@ -164,14 +168,6 @@ struct Portable {
       }
     }
     return total;
-  }
-  template <PackedForm form>
-  static I dot_low(const I (&w)[8], const std::int8_t* a, std::int32_t sum) {
-    return dot<form, 0>(w, a, sum);
-  }
-  template <PackedForm form>
-  static I dot_high(const I (&w)[8], const std::int8_t* a, std::int32_t sum) {
-    return dot<form, 4>(w, a, sum);
   }
   static I add_int(const I& a, const I& b) {
     I x;

@@ -75,9 +75,10 @@ std::vector<float> random_values(std::size_t n, unsigned seed, float deviation =
 }
 
 Activations make_activations(const Kernels& k, std::size_t rows, std::size_t columns,
-                             const std::vector<float>& values) {
+                             const std::vector<float>& values,
+                             ActivationQuantization quantization = ActivationQuantization::int8) {
   Activations activations;
-  activations.resize(rows, columns);
+  activations.resize(rows, columns, quantization);
   for (std::size_t r = 0; r < rows; ++r) {
     std::copy_n(&values[r * columns], columns, activations.row(r));
     if (columns % block_inputs == 0) activations.quantize_row(k, r);
@@ -95,12 +96,13 @@ INSTANTIATE_TEST_SUITE_P(All, KernelsTest, testing::ValuesIn(available_kernels()
                          [](const auto& instance) { return std::string(instance.param->name); });
 
 TEST_P(KernelsTest, ProductsEqualTheReferenceForEveryType) {
+  Arena arena;
   constexpr std::size_t rows = 37;
   constexpr std::size_t columns = 512;
   ThreadTeam team(2);
   for (const TensorType type : all_types) {
     const RandomTensor tensor(type, rows, columns, 5);
-    const PackedMatrix packed(tensor.view, native_form(type), {}, team);
+    const PackedMatrix packed(tensor.view, native_form(type), {}, arena, team);
     const std::vector<float> values = random_values(3 * columns, 6);
     const Activations activations = make_activations(k(), 3, columns, values);
     std::vector<float> out(3 * rows, -1);
@@ -137,12 +139,13 @@ TEST_P(KernelsTest, ProductsEqualTheReferenceForEveryType) {
 }
 
 TEST_P(KernelsTest, IntegerProductsStayCloseToFloat) {
+  Arena arena;
   // int8 activations: each is off by at most half a step of its block, 1/254 of the block's
   // largest value. Independent errors add up like a random walk.
   constexpr std::size_t columns = 1536;
   ThreadTeam team(1);
   const RandomTensor tensor(TensorType::Q8_0, 64, columns, 1);
-  const PackedMatrix packed(tensor.view, PackedForm::int8, {}, team);
+  const PackedMatrix packed(tensor.view, PackedForm::int8, {}, arena, team);
   const std::vector<float> values = random_values(columns, 2);
   const Activations activations = make_activations(k(), 1, columns, values);
   std::vector<float> out(64);
@@ -163,6 +166,7 @@ TEST_P(KernelsTest, IntegerProductsStayCloseToFloat) {
 }
 
 TEST_P(KernelsTest, ARowsBitsDoNotDependOnItsCompany) {
+  Arena arena;
   ThreadTeam one(1);
   ThreadTeam three(3);
   constexpr std::size_t rows = 50;
@@ -172,7 +176,7 @@ TEST_P(KernelsTest, ARowsBitsDoNotDependOnItsCompany) {
   const Activations together = make_activations(k(), batch, columns, values);
   for (const TensorType type : all_types) {
     const RandomTensor tensor(type, rows, columns, 4);
-    const PackedMatrix packed(tensor.view, native_form(type), {}, three);
+    const PackedMatrix packed(tensor.view, native_form(type), {}, arena, three);
     std::vector<float> out(batch * rows);
     const Product product{.weights = &packed, .out = out.data(), .out_stride = rows};
     multiply(three, k(), together, std::span(&product, 1));
@@ -189,10 +193,11 @@ TEST_P(KernelsTest, ARowsBitsDoNotDependOnItsCompany) {
 }
 
 TEST_P(KernelsTest, FloatProductsTakeAnyWidth) {
+  Arena arena;
   ThreadTeam team(2);
   for (const std::size_t columns : {1U, 3U, 7U, 20U, 60U, 100U}) {
     const RandomTensor tensor(TensorType::F32, 19, columns, 8);
-    const PackedMatrix packed(tensor.view, PackedForm::float32, {}, team);
+    const PackedMatrix packed(tensor.view, PackedForm::float32, {}, arena, team);
     const std::vector<float> values = random_values(5 * columns, 9);
     const std::vector<float> bias = random_values(19, 10);
     const Activations activations = make_activations(k(), 5, columns, values);
@@ -213,12 +218,13 @@ TEST_P(KernelsTest, FloatProductsTakeAnyWidth) {
 }
 
 TEST_P(KernelsTest, RowOrderPermutesRows) {
+  Arena arena;
   ThreadTeam team(1);
   const RandomTensor tensor(TensorType::Q4_1, 32, 64, 8);
   std::vector<std::uint32_t> order(32);
   for (std::uint32_t i = 0; i < 32; ++i) order[i] = (i * 7 + 3) % 32;
-  const PackedMatrix plain(tensor.view, PackedForm::int4_min, {}, team);
-  const PackedMatrix permuted(tensor.view, PackedForm::int4_min, order, team);
+  const PackedMatrix plain(tensor.view, PackedForm::int4_min, {}, arena, team);
+  const PackedMatrix permuted(tensor.view, PackedForm::int4_min, order, arena, team);
   const Activations activations = make_activations(k(), 1, 64, random_values(64, 1));
   std::vector<float> a(32);
   std::vector<float> b(32);
@@ -230,15 +236,16 @@ TEST_P(KernelsTest, RowOrderPermutesRows) {
 }
 
 TEST_P(KernelsTest, SwigluProductEqualsItsParts) {
+  Arena arena;
   ThreadTeam team(2);
   const RandomTensor gate(TensorType::Q4_1, 40, 96, 1);
   const RandomTensor up(TensorType::Q8_0, 40, 96, 2);
-  const PackedMatrix packed_gate(gate.view, PackedForm::int4_min, {}, team);
-  const PackedMatrix packed_up(up.view, PackedForm::int8, {}, team);
+  const PackedMatrix packed_gate(gate.view, PackedForm::int4_min, {}, arena, team);
+  const PackedMatrix packed_up(up.view, PackedForm::int8, {}, arena, team);
   const std::vector<float> up_bias = random_values(40, 3);
   const Activations x = make_activations(k(), 11, 96, random_values(11 * 96, 4, 3.0F));
   Activations fused;
-  fused.resize(11, 40);
+  fused.resize(11, 40, ActivationQuantization::int8);
   multiply_swiglu(team, k(), x, packed_gate, {}, packed_up, up_bias, fused);
   std::vector<float> g(11 * 40);
   std::vector<float> u(11 * 40);

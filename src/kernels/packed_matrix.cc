@@ -212,19 +212,20 @@ PackedForm native_form(TensorType type) {
 }
 
 PackedMatrix::PackedMatrix(const TensorView& tensor, PackedForm form,
-                           std::span<const std::uint32_t> row_order, ThreadTeam& team)
+                           std::span<const std::uint32_t> row_order, Arena& arena, ThreadTeam& team)
     : rows_(tensor.shape.at(0)),
       columns_(tensor.shape.at(1)),
       form_(form),
       panel_bytes_(panel_step_bytes(form) *
-                   (is_integer(form) ? columns_ / block_inputs : columns_)),
-      data_(panels() * panel_bytes_) {
+                   (is_integer(form) ? columns_ / block_inputs : columns_)) {
   if (form != PackedForm::float32 && form != native_form(tensor.type)) {
     throw std::logic_error("a packed form is the type's own or float32");
   }
   if (!row_order.empty() && row_order.size() != rows_) {
     throw std::logic_error("row_order must name every row");
   }
+  const std::span<std::byte> data = arena.allocate(panels() * panel_bytes_);
+  data_ = data;
   const std::size_t row_bytes = rows_ == 0 ? 0 : tensor.bytes.size() / rows_;
   const auto source_row = [&](std::size_t row) {
     return tensor.bytes.subspan((row_order.empty() ? row : row_order[row]) * row_bytes, row_bytes);
@@ -232,7 +233,7 @@ PackedMatrix::PackedMatrix(const TensorView& tensor, PackedForm form,
   team.run_shares(panels(), 1, [&](std::size_t begin, std::size_t end) {
     std::vector<float> widened(form == PackedForm::float32 ? columns_ : 0);
     for (std::size_t p = begin; p < end; ++p) {
-      std::byte* const panel = data_.data() + p * panel_bytes_;
+      std::byte* const panel = data.data() + p * panel_bytes_;
       const std::size_t lanes = std::min(panel_rows, rows_ - p * panel_rows);
       // Lanes without a row read as zeros; bits that rows share start at zero too.
       if (lanes < panel_rows) std::memset(panel, 0, panel_bytes_);

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <span>
 
-#include "base/aligned_buffer.h"
+#include "base/arena.h"
 #include "base/thread_team.h"
 #include "formats/tensor_source.h"
 #include "kernels/packed_form.h"
@@ -15,13 +15,14 @@ namespace fathom {
 /// that is exact: all but the K types, whose scales are rounded to float16).
 PackedForm native_form(TensorType type);
 
-/// A weight matrix in the layout the kernels read. Moves; does not copy.
+/// A weight matrix in the layout the kernels read.
 class PackedMatrix {
  public:
   /// Packs a [rows][columns] tensor into `form`, which must be native_form(tensor.type) or float32.
-  /// `row_order`, if not empty, says which row of the tensor becomes each row of the matrix.
+  /// `row_order`, if not empty, says which row of the tensor becomes each row of the matrix. The
+  /// weights lie in `arena`, which must outlive the matrix.
   PackedMatrix(const TensorView& tensor, PackedForm form, std::span<const std::uint32_t> row_order,
-               ThreadTeam& team);
+               Arena& arena, ThreadTeam& team);
 
   [[nodiscard]] std::size_t rows() const { return rows_; }
   [[nodiscard]] std::size_t columns() const { return columns_; }
@@ -38,7 +39,7 @@ class PackedMatrix {
   std::size_t columns_;
   PackedForm form_;
   std::size_t panel_bytes_;
-  AlignedBuffer<std::byte> data_;
+  std::span<const std::byte> data_;
 };
 
 }  // namespace fathom

@@ -29,22 +29,42 @@ std::size_t lanes_of(const PackedMatrix& weights, std::size_t panel) {
 
 }  // namespace
 
-void Activations::resize(std::size_t rows, std::size_t columns) {
+void Activations::resize(std::size_t rows, std::size_t columns,
+                         ActivationQuantization quantization) {
   rows_ = rows;
   columns_ = columns;
+  quantization_ = quantization;
   stride_ = (columns + block_inputs - 1) / block_inputs * block_inputs;
   values_.reserve(rows * stride_);
   quantized_.reserve(rows * stride_);
   blocks_.reserve(rows * stride_ / block_inputs);
+  if (quantization == ActivationQuantization::int8_residual) {
+    residuals_.reserve(rows * stride_);
+    residual_blocks_.reserve(rows * stride_ / block_inputs);
+  }
 }
 
 void Activations::quantize_row(const Kernels& kernels, std::size_t index) {
-  kernels.quantize(row(index), columns_, quantized_.data() + index * stride_,
-                   blocks_.data() + index * (stride_ / block_inputs));
+  const std::size_t at = index * stride_;
+  const std::size_t block = at / block_inputs;
+  if (quantization_ == ActivationQuantization::int8) {
+    kernels.quantize(row(index), columns_, quantized_.data() + at, blocks_.data() + block);
+  } else {
+    kernels.quantize_residual(row(index), columns_, quantized_.data() + at, blocks_.data() + block,
+                              residuals_.data() + at, residual_blocks_.data() + block);
+  }
 }
 
 ActivationView Activations::view() const {
-  return {values_.data(), quantized_.data(), blocks_.data(), stride_};
+  ActivationView view{.values = values_.data(),
+                      .quantized = quantized_.data(),
+                      .blocks = blocks_.data(),
+                      .stride = stride_};
+  if (quantization_ == ActivationQuantization::int8_residual) {
+    view.residuals = residuals_.data();
+    view.residual_blocks = residual_blocks_.data();
+  }
+  return view;
 }
 
 void multiply(ThreadTeam& team, const Kernels& kernels, const Activations& activations,

@@ -15,8 +15,8 @@ namespace fathom {
 /// the matrices in integer forms.
 class Activations {
  public:
-  /// Room for [rows][columns]. What was there is lost.
-  void resize(std::size_t rows, std::size_t columns);
+  /// Room for [rows][columns], quantised as given. What was there is lost.
+  void resize(std::size_t rows, std::size_t columns, ActivationQuantization quantization);
 
   [[nodiscard]] std::size_t rows() const { return rows_; }
   [[nodiscard]] std::size_t columns() const { return columns_; }
@@ -33,9 +33,10 @@ class Activations {
   std::size_t rows_ = 0;
   std::size_t columns_ = 0;
   std::size_t stride_ = 0;
+  ActivationQuantization quantization_ = ActivationQuantization::int8;
   AlignedBuffer<float> values_;
-  AlignedBuffer<std::int8_t> quantized_;
-  AlignedBuffer<ActivationBlock> blocks_;
+  AlignedBuffer<std::int8_t> quantized_, residuals_;
+  AlignedBuffer<ActivationBlock> blocks_, residual_blocks_;
 };
 
 /// One product of a group that shares its activations.
