@@ -2,7 +2,7 @@
 # Builds and runs the tests of the given presets, all by default, and prints as its last line
 # "N passed, N failed", summed over them. Exit 1 if anything failed.
 #   release  everything: unit tests, the program as a user runs it, the checks of the source
-#   asan     unit tests, under the address and undefined-behaviour sanitizers
+#   asan     unit tests and damaged files, under the address and undefined-behaviour sanitizers
 #   tsan     unit tests of the folders that use threads, under the thread sanitizer
 # Usage: tools/test.sh [release|asan|tsan]...
 set -euo pipefail
@@ -36,6 +36,7 @@ run_preset() {
     release) targets=(all) ;;
     asan)
       mapfile -t targets < <(sed 's/#.*//' arch/layers.txt | xargs -n 1 | test_targets)
+      targets+=(damage)  # of tests/: thousands of damaged files
       choose=(--label-exclude '^(e2e|arch)$')
       ;;
     tsan)

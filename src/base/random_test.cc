@@ -40,7 +40,7 @@ TEST(Random, BelowIsEven) {
   constexpr int draws = 100000;
   for (int i = 0; i < draws; ++i) ++counts[stream.below(10)];
   // Five standard deviations of a count are about 474.
-  for (const int count : counts) EXPECT_NEAR(count, draws / 10, 475);
+  for (const int count : counts) EXPECT_NEAR(count, draws / 10.0, 475);
 }
 
 TEST(Random, UniformStaysInItsRange) {

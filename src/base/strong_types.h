@@ -14,7 +14,7 @@ struct StrongIndex {
 
   constexpr StrongIndex() = default;
   constexpr explicit StrongIndex(Rep v) : value(v) {}
-  constexpr auto operator<=>(const StrongIndex&) const = default;
+  constexpr auto operator<=>(const StrongIndex&) const = default;  // NOLINT(modernize-use-nullptr)
   constexpr StrongIndex& operator++() {
     ++value;
     return *this;

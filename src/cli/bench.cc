@@ -196,6 +196,7 @@ void print_as_json(const Options& options, const std::vector<Line>& lines,
               {"context", options.context},
               {"repeat", options.repeat},
               {"read_bandwidth_gb_per_s", bandwidth.bytes_per_second / 1e9},
+              {"read_bandwidth_buffer_bytes", bandwidth.buffer_bytes},
               {"depths", std::move(depths)}});
 }
 

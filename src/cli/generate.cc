@@ -64,7 +64,7 @@ struct Report {
   const Generation& result;
   const Route& route;
   double decode_bytes;
-  double first_token_seconds;  // from the start of the process, loading included
+  double first_token_seconds;  // from the start of the process, or from a chat's question
 
   [[nodiscard]] double prompt_rate() const {
     return rate(result.prompt_tokens, result.prefill_seconds);
@@ -150,14 +150,13 @@ void stream(std::string_view text) {
 /// One model answering, a turn after the other.
 class Answerer {
  public:
-  Answerer(const Options& options, Clock::time_point start)
+  explicit Answerer(const Options& options)
       : options_(options),
         policy_(parse_policy(options.depth)),
         running_(options.model, options.engine),
         prompts_(running_.model().files(),
                  options.raw ? PromptMaker::Format::raw : PromptMaker::Format::chat),
-        stop_(stop_on_interrupt()),
-        start_(start) {
+        stop_(stop_on_interrupt()) {
     // A depth that does not fit the model is told before anything is computed.
     (void)route(0);
   }
@@ -165,9 +164,9 @@ class Answerer {
   [[nodiscard]] const PromptMaker& prompts() const { return prompts_; }
   [[nodiscard]] bool interrupted() const { return stop_.load(); }
 
-  // Answers `prompt`, of which the cache may hold a beginning from the turn before. Returns the
-  // answer's text.
-  std::string answer(std::span<const TokenId> prompt, std::uint64_t turn) {
+  // Answers `prompt`, of which the cache may hold a beginning from the turn before. The person has
+  // waited since `asked`. Returns the answer's text.
+  std::string answer(std::span<const TokenId> prompt, std::uint64_t turn, Clock::time_point asked) {
     CpuModel& model = running_.model();
     if (prompt.size() > model.config().context) {
       throw InputError(fmt::format("the prompt has {} tokens; the model's context is {}",
@@ -183,21 +182,20 @@ class Answerer {
     generate_options.end_tokens = model.files().end_tokens;
     generate_options.sequence = turn;
     const RouteSelector selector(route(turn));
-    std::optional<double> first_token;
     const bool quiet = options_.json;
     const Generation result =
         generate(model, *cache_, model.files().tokenizer, prompt.subspan(kept), selector,
                  generate_options, stop_, [&](std::string_view text) {
                    if (!quiet) stream(text);
                  });
-    first_token = seconds_since(start_) - result.decode_seconds;
+    const double first_token = seconds_since(asked) - result.decode_seconds;
     past_.assign(prompt.begin(), prompt.end());
     for (const GeneratedToken& token : result.tokens) past_.push_back(token.token);
     const Report report{
         .result = result,
         .route = selector.route(),
         .decode_bytes = decode_bytes(model, selector.route(), result, prompt.size()),
-        .first_token_seconds = *first_token};
+        .first_token_seconds = first_token};
     if (options_.json) {
       print_json(result_json(options_, report, prompt));
     } else {
@@ -232,7 +230,6 @@ class Answerer {
   mutable RunningModel running_;
   PromptMaker prompts_;
   const StopFlag& stop_;
-  Clock::time_point start_;
   std::unique_ptr<KvCache> cache_;
   std::vector<TokenId> past_;  // the tokens in the cache, and the last one sampled
 };
@@ -242,8 +239,8 @@ std::vector<ChatMessage> opening(const Options& options) {
   return {{ChatRole::system, *options.system}};
 }
 
-int chat(const Options& options, Clock::time_point start) {
-  Answerer answerer(options, start);
+int chat(const Options& options) {
+  Answerer answerer(options);
   std::vector<ChatMessage> messages = opening(options);
   const bool terminal = ::isatty(STDIN_FILENO) == 1;
   std::string line;
@@ -251,8 +248,9 @@ int chat(const Options& options, Clock::time_point start) {
     if (terminal) fmt::print(stderr, "> ");
     if (!std::getline(std::cin, line)) break;
     if (line.empty()) continue;
+    const Clock::time_point asked = Clock::now();
     messages.push_back({ChatRole::user, line});
-    std::string text = answerer.answer(answerer.prompts().chat(messages), turn);
+    std::string text = answerer.answer(answerer.prompts().chat(messages), turn, asked);
     messages.push_back({ChatRole::assistant, std::move(text)});
     if (answerer.interrupted()) break;
   }
@@ -262,7 +260,7 @@ int chat(const Options& options, Clock::time_point start) {
 int answer_once(const Options& options, Clock::time_point start) {
   const std::string prompt =
       options.prompt ? *options.prompt : read_text_file(*options.prompt_file, longest_prompt_file);
-  Answerer answerer(options, start);
+  Answerer answerer(options);
   std::vector<TokenId> tokens;
   if (options.raw) {
     tokens = answerer.prompts().raw(prompt);
@@ -272,12 +270,18 @@ int answer_once(const Options& options, Clock::time_point start) {
     messages.push_back({ChatRole::user, prompt});
     tokens = answerer.prompts().chat(messages);
   }
-  answerer.answer(tokens, 0);
+  answerer.answer(tokens, 0, start);
   return answerer.interrupted() ? exit_interrupted : 0;
 }
 
 int run(const Options& options, Clock::time_point start) {
-  options.generate.sampling.check();
+  const SamplingOptions& sampling = options.generate.sampling;
+  sampling.check();
+  if (sampling.temperature == 0 && (sampling.top_k || sampling.top_p || sampling.min_p)) {
+    fmt::print(stderr,
+               "fathom: at --temperature 0 the likeliest token is taken, whatever --top-k, "
+               "--top-p and --min-p say\n");
+  }
   const int inputs =
       (options.prompt ? 1 : 0) + (options.prompt_file ? 1 : 0) + (options.interactive ? 1 : 0);
   if (inputs != 1) throw InputError("give one of --prompt, --prompt-file and -i");
@@ -287,7 +291,7 @@ int run(const Options& options, Clock::time_point start) {
   if (options.raw && options.system) {
     throw InputError("--raw gives the model the prompt as it is: it goes without --system");
   }
-  return options.interactive ? chat(options, start) : answer_once(options, start);
+  return options.interactive ? chat(options) : answer_once(options, start);
 }
 
 void add_sampling(CLI::App& command, GenerateOptions& generate) {
@@ -336,7 +340,8 @@ Command add_generate(CLI::App& program) {
   options->engine.add_to(*command);
   add_sampling(*command, options->generate);
   command->add_flag("--json", options->json, "print one JSON object (docs/json.md)");
-  add_example(*command, "fathom generate --prompt 'Why is the sky blue?' --depth uniform:28");
+  add_example(*command,
+              "fathom generate --prompt 'Why is the sky blue?' --depth layers:1-11,14-30");
   return {command, [options, start] { return run(*options, start); }};
 }
 

@@ -1,5 +1,7 @@
 #include <cstdio>
+#include <functional>
 #include <memory>
+#include <set>
 #include <string>
 
 #include <fmt/format.h>
@@ -86,10 +88,13 @@ void print(const ModelFiles& files) {
   fmt::print(
       "\nA decoding step reads {:.1f} MB of weights: the head {:.1f}%, each layer {:.2f}%.\n",
       static_cast<double>(shares.total) / 1e6, 100 * shares.head, 100 * shares.layer);
-  fmt::print("Skipping layers can make it at most this much faster (short context):\n\n");
+  fmt::print("If reading is what takes the time, skipping layers makes it faster by at most\n\n");
   fmt::print("{:<10}{:>10}\n", "layers", "speed-up");
-  for (const std::int32_t quarter : {3, 2, 1}) {
-    const std::int32_t cost = std::max(1, config.depth() * quarter / 4);
+  std::set<std::int32_t, std::greater<>> costs;
+  for (const std::int32_t quarter : {1, 2, 3}) {
+    costs.insert(std::max(1, config.depth() * quarter / 4));
+  }
+  for (const std::int32_t cost : costs) {
     fmt::print("{:<10}{:>9.2f}x\n", cost,
                speedup_ceiling(bytes, Route::uniform(cost, config.depth()), 0));
   }

@@ -1,5 +1,6 @@
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <new>
 #include <vector>
 
@@ -8,6 +9,7 @@
 
 #include "base/error.h"
 #include "cli/command.h"
+#include "cli/help.h"
 #include "cli/version.h"
 
 namespace fathom {
@@ -24,6 +26,10 @@ int report(const std::exception& error, int code) {
 int run_program(int argc, char** argv) {
   CLI::App program("fathom runs decoder-only language models at the depth each prompt needs.",
                    "fathom");
+  program.formatter(std::make_shared<HelpFormatter>());
+  program.failure_message([](const CLI::App*, const CLI::Error& error) {
+    return fmt::format("fathom: {}\nRun with --help for more information.\n", error.what());
+  });
   program.set_version_flag("--version", version_text());
   // At most one, and not none: an unknown one is then named as such.
   program.require_subcommand(0, 1);

@@ -37,7 +37,7 @@ struct Options {
 
 struct ScoredRow {
   std::string id;
-  std::size_t prompt_tokens = 0;
+  std::vector<TokenId> prompt;
   std::vector<TokenId> response;
   std::vector<std::vector<double>> nll;  // [depth][response token]
 };
@@ -77,7 +77,7 @@ ScoredRow score_row(CpuModel& model, const PromptMaker& prompts, const Example& 
   const std::vector<TokenId> prompt = prompt_of(example, prompts);
   ScoredRow row{
       .id = example.id,
-      .prompt_tokens = prompt.size(),
+      .prompt = prompt,
       .response = model.files().tokenizer.encode(example.response, SpecialTokens::recognize),
       .nll = {}};
   if (prompt.empty()) throw InputError("the prompt has no tokens");
@@ -96,14 +96,17 @@ ScoredRow score_row(CpuModel& model, const PromptMaker& prompts, const Example& 
   return row;
 }
 
+// A dash where there is no number: no response had a second token.
+std::string cell(double value) { return std::isfinite(value) ? fmt::format("{:.4f}", value) : "-"; }
+
 void print_table(const std::vector<DepthPolicy>& policies, const std::vector<Total>& totals) {
   fmt::print("{:<28}{:>10}{:>12}{:>22}{:>12}\n", "depth", "NLL", "perplexity", "NLL without first",
              "perplexity");
   for (std::size_t d = 0; d < policies.size(); ++d) {
     const Total& total = totals[d];
-    fmt::print("{:<28}{:>10.4f}{:>12.4f}{:>22.4f}{:>12.4f}\n", to_string(policies[d]), total.mean(),
-               std::exp(total.mean()), total.mean_without_first(),
-               std::exp(total.mean_without_first()));
+    fmt::print("{:<28}{:>10}{:>12}{:>22}{:>12}\n", to_string(policies[d]), cell(total.mean()),
+               cell(std::exp(total.mean())), cell(total.mean_without_first()),
+               cell(std::exp(total.mean_without_first())));
   }
   fmt::print("{} rows, {} response tokens\n", totals[0].rows, totals[0].tokens);
 }
@@ -122,7 +125,7 @@ Json rows_json(const std::vector<ScoredRow>& rows, std::size_t depth) {
   Json list = Json::array();
   for (const ScoredRow& row : rows) {
     list.push_back({{"id", row.id},
-                    {"prompt_tokens", row.prompt_tokens},
+                    {"prompt_tokens", to_json(row.prompt)},
                     {"response_tokens", to_json(row.response)},
                     {"nll", row.nll[depth]}});
   }
@@ -175,8 +178,11 @@ int run(const Options& options) {
   }
   print_json({{"data", options.data},
               {"precision", options.engine.precision},
+              {"threads", options.engine.threads},
+              {"kernels", kernels().name},
+              {"seed", options.seed},
               {"rows", totals[0].rows},
-              {"response_tokens", totals[0].tokens},
+              {"tokens", totals[0].tokens},
               {"depths", std::move(depths)}});
   return 0;
 }

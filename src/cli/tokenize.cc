@@ -55,7 +55,16 @@ std::vector<TokenId> parse_tokens(const nlohmann::json& json, const std::string&
   return tokens;
 }
 
+// --lines reads standard input; a text beside it would be lost.
+void check_lines(const Options& options) {
+  if (options.lines && options.argument) {
+    throw InputError(
+        fmt::format("--lines reads standard input; '{}' would be ignored", *options.argument));
+  }
+}
+
 int tokenize(const Options& options) {
+  check_lines(options);
   const ModelFiles files = options.model.open();
   const SpecialTokens special =
       options.no_special ? SpecialTokens::as_text : SpecialTokens::recognize;
@@ -73,6 +82,7 @@ int tokenize(const Options& options) {
 }
 
 int detokenize(const Options& options) {
+  check_lines(options);
   const ModelFiles files = options.model.open();
   const auto decode = [&](const nlohmann::json& json, const std::string& place) {
     try {
@@ -125,7 +135,7 @@ Command add_detokenize(CLI::App& program) {
   CLI::App* const command =
       add_options(program, "detokenize", "Token ids, a JSON array, to text", *options);
   command->add_option("IDS", options->argument, "the ids; default: all of standard input");
-  add_example(*command, "fathom detokenize '[1780, 2276]'");
+  add_example(*command, "fathom detokenize '[2020, 2276, 314, 260, 3426, 47]'");
   return {command, [options] { return detokenize(*options); }};
 }
 

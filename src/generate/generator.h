@@ -58,7 +58,7 @@ struct Generation {
   std::size_t routed_passes = 0;  ///< one fewer than the tokens: the prompt pass predicts the first
   std::uint64_t layers_run = 0;   ///< summed over the routed passes
   double prefill_seconds = 0;
-  double decode_seconds = 0;  ///< of the routed passes and the sampling after them
+  double decode_seconds = 0;  ///< from choosing the first token to the end
 
   /// Layers a token: over the routed passes, none if there was none [Glavas24 section 2].
   [[nodiscard]] std::optional<double> mean_layers() const;

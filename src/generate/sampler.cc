@@ -5,7 +5,6 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
-#include <stdexcept>
 #include <unordered_set>
 
 #include <fmt/format.h>
@@ -43,7 +42,8 @@ std::size_t argmax(std::span<const float> scores) {
   for (; i < scores.size(); ++i) maxima[0] = scores[i] > maxima[0] ? scores[i] : maxima[0];
   const float largest = *std::max_element(maxima.begin(), maxima.end());
   const auto where = std::find(scores.begin(), scores.end(), largest);
-  if (where == scores.end()) throw std::runtime_error("the model's logits are no numbers");
+  if (where == scores.end())
+    throw InputError("the model's logits are no numbers: its weights are damaged");
   return static_cast<std::size_t>(where - scores.begin());
 }
 

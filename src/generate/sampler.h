@@ -31,7 +31,7 @@ class Sampler {
   explicit Sampler(SamplingOptions options);
 
   /// The next token. `history` is the sequence so far, prompt included; `key` keys the draw. Throws
-  /// std::runtime_error if no logit is a number.
+  /// InputError if no logit is a number.
   TokenId sample(std::span<const float> logits, std::span<const TokenId> history,
                  const RandomKey& key);
 

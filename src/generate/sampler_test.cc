@@ -3,7 +3,6 @@
 #include <cmath>
 #include <limits>
 #include <map>
-#include <stdexcept>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -33,7 +32,7 @@ TEST(Sampler, GreedyTakesTheFirstLargest) {
   EXPECT_EQ(sampler.sample(std::vector<float>{1, 3, 3, 2}, {}, {}), TokenId{1});
   const float nan = std::numeric_limits<float>::quiet_NaN();
   EXPECT_EQ(sampler.sample(std::vector<float>{nan, 1, nan}, {}, {}), TokenId{1});
-  EXPECT_THROW((void)sampler.sample(std::vector<float>{nan, nan}, {}, {}), std::runtime_error);
+  EXPECT_THROW((void)sampler.sample(std::vector<float>{nan, nan}, {}, {}), InputError);
 }
 
 TEST(Sampler, TemperatureOneDrawsFromTheSoftmax) {

@@ -95,7 +95,15 @@ class KernelsTest : public testing::TestWithParam<const Kernels*> {
 INSTANTIATE_TEST_SUITE_P(All, KernelsTest, testing::ValuesIn(available_kernels()),
                          [](const auto& instance) { return std::string(instance.param->name); });
 
-TEST_P(KernelsTest, ProductsEqualTheReferenceForEveryType) {
+// What the kernels are given: the activation that the quantised numbers stand for.
+double quantized_value(const ActivationView& view, std::size_t row, std::size_t column) {
+  const std::size_t at = row * view.stride + column;
+  double steps = view.quantized[at];
+  if (view.residuals != nullptr) steps += view.residuals[at] / double{residual_steps};
+  return static_cast<double>(view.blocks[at / block_inputs].scale) * steps;
+}
+
+void check_products(const Kernels& k, ActivationQuantization quantization) {
   Arena arena;
   constexpr std::size_t rows = 37;
   constexpr std::size_t columns = 512;
@@ -104,11 +112,10 @@ TEST_P(KernelsTest, ProductsEqualTheReferenceForEveryType) {
     const RandomTensor tensor(type, rows, columns, 5);
     const PackedMatrix packed(tensor.view, native_form(type), {}, arena, team);
     const std::vector<float> values = random_values(3 * columns, 6);
-    const Activations activations = make_activations(k(), 3, columns, values);
+    const Activations activations = make_activations(k, 3, columns, values, quantization);
     std::vector<float> out(3 * rows, -1);
     const Product product{.weights = &packed, .out = out.data(), .out_stride = rows};
-    multiply(team, k(), activations, std::span(&product, 1));
-    // What the kernel was given: for integer forms the activations as they were quantised.
+    multiply(team, k, activations, std::span(&product, 1));
     const ActivationView view = activations.view();
     for (std::size_t r = 0; r < 3; ++r) {
       for (std::size_t o = 0; o < rows; ++o) {
@@ -116,10 +123,7 @@ TEST_P(KernelsTest, ProductsEqualTheReferenceForEveryType) {
         double magnitude = 0;
         for (std::size_t c = 0; c < columns; ++c) {
           double x = values[r * columns + c];
-          if (is_integer(packed.form())) {
-            x = static_cast<double>(view.blocks[(r * view.stride + c) / 32].scale) *
-                view.quantized[r * view.stride + c];
-          }
+          if (is_integer(packed.form())) x = quantized_value(view, r, c);
           const double term = static_cast<double>(tensor.widened[o * columns + c]) * x;
           expected += term;
           magnitude += std::abs(term);
@@ -138,30 +142,42 @@ TEST_P(KernelsTest, ProductsEqualTheReferenceForEveryType) {
   }
 }
 
+TEST_P(KernelsTest, ProductsEqualTheReferenceForEveryType) {
+  check_products(k(), ActivationQuantization::int8);
+  check_products(k(), ActivationQuantization::int8_residual);
+}
+
 TEST_P(KernelsTest, IntegerProductsStayCloseToFloat) {
   Arena arena;
-  // int8 activations: each is off by at most half a step of its block, 1/254 of the block's
-  // largest value. Independent errors add up like a random walk.
   constexpr std::size_t columns = 1536;
   ThreadTeam team(1);
   const RandomTensor tensor(TensorType::Q8_0, 64, columns, 1);
   const PackedMatrix packed(tensor.view, PackedForm::int8, {}, arena, team);
   const std::vector<float> values = random_values(columns, 2);
-  const Activations activations = make_activations(k(), 1, columns, values);
-  std::vector<float> out(64);
-  const Product product{.weights = &packed, .out = out.data(), .out_stride = 64};
-  multiply(team, k(), activations, std::span(&product, 1));
-  for (std::size_t o = 0; o < 64; ++o) {
-    double expected = 0;
-    double squares = 0;
-    for (std::size_t c = 0; c < columns; ++c) {
-      const double w = tensor.widened[o * columns + c];
-      expected += w * values[c];
-      squares += w * w;
+  for (const auto quantization :
+       {ActivationQuantization::int8, ActivationQuantization::int8_residual}) {
+    const Activations activations = make_activations(k(), 1, columns, values, quantization);
+    std::vector<float> out(64);
+    const Product product{.weights = &packed, .out = out.data(), .out_stride = 64};
+    multiply(team, k(), activations, std::span(&product, 1));
+    // The step of a block is its largest value / 127; the largest of 32 normal values is about 2.5.
+    // Errors are even over a step: standard deviation 1 / sqrt(12) of it. Six of them over the sum.
+    double step = 2.5 / 127;
+    if (quantization == ActivationQuantization::int8_residual) step /= residual_steps;
+    for (std::size_t o = 0; o < 64; ++o) {
+      double expected = 0;
+      double squares = 0;
+      double magnitude = 0;
+      for (std::size_t c = 0; c < columns; ++c) {
+        const double w = tensor.widened[o * columns + c];
+        expected += w * values[c];
+        magnitude += std::abs(w * values[c]);
+        squares += w * w;
+      }
+      const double float_rounding = magnitude * 0x1p-24 * 8;
+      EXPECT_NEAR(out[o], expected,
+                  6 * step / std::sqrt(12.0) * std::sqrt(squares) + float_rounding);
     }
-    // Uniform error of +-2.5/254 (the largest of 32 normal values is about 2.5): standard deviation
-    // 2.5 / 254 / sqrt(3); six of them over the sum.
-    EXPECT_NEAR(out[o], expected, 6 * 2.5 / 254 / std::sqrt(3.0) * std::sqrt(squares));
   }
 }
 
@@ -173,21 +189,24 @@ TEST_P(KernelsTest, ARowsBitsDoNotDependOnItsCompany) {
   constexpr std::size_t columns = 256;
   constexpr std::size_t batch = 29;
   const std::vector<float> values = random_values(batch * columns, 3);
-  const Activations together = make_activations(k(), batch, columns, values);
-  for (const TensorType type : all_types) {
-    const RandomTensor tensor(type, rows, columns, 4);
-    const PackedMatrix packed(tensor.view, native_form(type), {}, arena, three);
-    std::vector<float> out(batch * rows);
-    const Product product{.weights = &packed, .out = out.data(), .out_stride = rows};
-    multiply(three, k(), together, std::span(&product, 1));
-    for (std::size_t r = 0; r < batch; ++r) {
-      const std::vector<float> row(&values[r * columns], &values[r * columns] + columns);
-      const Activations alone = make_activations(k(), 1, columns, row);
-      std::vector<float> single(rows);
-      const Product by_itself{.weights = &packed, .out = single.data(), .out_stride = rows};
-      multiply(one, k(), alone, std::span(&by_itself, 1));
-      ASSERT_EQ(0, std::memcmp(single.data(), &out[r * rows], rows * sizeof(float)))
-          << info(type).name << " row " << r;
+  for (const auto quantization :
+       {ActivationQuantization::int8, ActivationQuantization::int8_residual}) {
+    const Activations together = make_activations(k(), batch, columns, values, quantization);
+    for (const TensorType type : all_types) {
+      const RandomTensor tensor(type, rows, columns, 4);
+      const PackedMatrix packed(tensor.view, native_form(type), {}, arena, three);
+      std::vector<float> out(batch * rows);
+      const Product product{.weights = &packed, .out = out.data(), .out_stride = rows};
+      multiply(three, k(), together, std::span(&product, 1));
+      for (std::size_t r = 0; r < batch; ++r) {
+        const std::vector<float> row(&values[r * columns], &values[r * columns] + columns);
+        const Activations alone = make_activations(k(), 1, columns, row, quantization);
+        std::vector<float> single(rows);
+        const Product by_itself{.weights = &packed, .out = single.data(), .out_stride = rows};
+        multiply(one, k(), alone, std::span(&by_itself, 1));
+        ASSERT_EQ(0, std::memcmp(single.data(), &out[r * rows], rows * sizeof(float)))
+            << info(type).name << " row " << r;
+      }
     }
   }
 }

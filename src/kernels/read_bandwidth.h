@@ -8,7 +8,7 @@ namespace fathom {
 
 /// How fast this machine reads memory, in bytes a second: the best of several passes of the whole
 /// team over a buffer of four times the last cache's size, or of half the free memory if that is
-/// less. Takes about a second.
+/// less, but at least 256 MiB. Takes about a second.
 struct ReadBandwidth {
   double bytes_per_second = 0;
   std::size_t buffer_bytes = 0;
