@@ -64,7 +64,7 @@ class ScoreTest(ProgramTest):
             everything = []
             for row, prompt in zip(depth["rows"], prompts, strict=True):
                 self.assertEqual(row["id"], prompt["name"])
-                self.assertEqual(row["prompt_tokens"], len(prompt["ids"]))
+                self.assertEqual(row["prompt_tokens"], prompt["ids"])
                 self.assertEqual(row["response_tokens"], prompt["response_ids"])
                 expected = prompt["nll"][route]
                 everything.append(expected)
@@ -76,7 +76,7 @@ class ScoreTest(ProgramTest):
             self.assertAlmostEqual(depth["nll"], sum(tokens) / len(tokens), delta=TOLERANCE)
             self.assertAlmostEqual(depth["nll_without_first"], sum(later) / len(later), delta=TOLERANCE)
         self.assertEqual(result["rows"], 10)
-        self.assertEqual(result["response_tokens"], sum(len(p["response_ids"]) for p in prompts))
+        self.assertEqual(result["tokens"], sum(len(p["response_ids"]) for p in prompts))
 
     def test_goldens_raw(self):
         self.against_goldens(chat=False)
@@ -105,7 +105,7 @@ class ScoreTest(ProgramTest):
 
     def test_shape_without_per_token(self):
         result = self.score([{"prompt": "a", "response": "b c"}], "--raw")
-        self.assertEqual(set(result), {"data", "precision", "rows", "response_tokens", "depths"})
+        self.assertEqual(set(result), {"data", "precision", "threads", "kernels", "seed", "rows", "tokens", "depths"})
         self.assertEqual(set(result["depths"][0]),
                          {"depth", "nll", "perplexity", "nll_without_first", "perplexity_without_first"})
 
@@ -147,7 +147,7 @@ class ScoreTest(ProgramTest):
             values = "\t".join(f"{value:.6f}" for value in depth["rows"][0]["nll"])
             self.assertIn(f"one\t{depth['depth']}\t{values}\n", text)
             self.assertRegex(text, rf"{depth['depth']} +{depth['nll']:.4f} +{depth['perplexity']:.4f}")
-        self.assertIn(f"1 rows, {as_json['response_tokens']} response tokens", text)
+        self.assertIn(f"1 rows, {as_json['tokens']} response tokens", text)
 
     def test_bad_rows_name_file_and_line(self):
         good = '{"prompt": "a", "response": "b"}\n'
