@@ -314,18 +314,24 @@ class Gemma final : public Family {
 
 std::shared_ptr<const Family> gemma_in(const Source& source) {
   using SystemRole = Gemma::SystemRole;
-  if (!source.between_tags.empty() || !source.text.starts_with("{{bos_token}}") ||
-      !source.has("{{'<start_of_turn>model\n'}}") || !source.has("{%setrole='model'%}")) {
+  if (!source.between_tags.empty() || !source.has("{{'<start_of_turn>model\n'}}") ||
+      !source.has("{%setrole='model'%}")) {
+    return nullptr;
+  }
+  std::string beginning;
+  if (source.text.starts_with("{{bos_token}}")) {
+    beginning = source.bos;
+  } else if (source.has("bos_token")) {
     return nullptr;
   }
   if (source.has("'<start_of_turn>'+role+'\n'+message['content']|trim+'<end_of_turn>\n'") &&
       source.has("raise_exception('System role not supported')")) {
-    return std::make_shared<const Gemma>(source.bos, SystemRole::refused);
+    return std::make_shared<const Gemma>(beginning, SystemRole::refused);
   }
   if (source.has("'<start_of_turn>'+role+'\n'+(first_user_prefixifloop.firstelse'')") &&
       source.has("{%setfirst_user_prefix=messages[0]['content']+'\n\n'%}") &&
       source.has("{{message['content']|trim}}") && source.has("{{'<end_of_turn>\n'}}")) {
-    return std::make_shared<const Gemma>(source.bos, SystemRole::before_first_turn);
+    return std::make_shared<const Gemma>(beginning, SystemRole::before_first_turn);
   }
   return nullptr;
 }
