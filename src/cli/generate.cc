@@ -67,7 +67,7 @@ struct Report {
   double first_token_seconds;  // from the start of the process, or from a chat's question
 
   [[nodiscard]] double prompt_rate() const {
-    return rate(result.prompt_tokens, result.prefill_seconds);
+    return rate(result.prefilled, result.prefill_seconds);
   }
   [[nodiscard]] double decode_rate() const {
     return rate(result.routed_passes, result.decode_seconds);
@@ -79,7 +79,7 @@ struct Report {
 
 void print_statistics(const Report& report) {
   const Generation& result = report.result;
-  fmt::print(stderr, "prompt {:>6} tokens {:>8.1f} tokens/s\n", result.prompt_tokens,
+  fmt::print(stderr, "prompt {:>6} tokens {:>8.1f} tokens/s\n", result.prefilled,
              report.prompt_rate());
   fmt::print(stderr, "decode {:>6} tokens {:>8.1f} tokens/s {:>7.1f} GB/s", result.routed_passes,
              report.decode_rate(), report.gigabytes_per_second());
@@ -177,17 +177,16 @@ class Answerer {
       cache_ = model.new_cache(options_.interactive ? model.config().context
                                                     : std::min(wanted, model.config().context));
     }
-    const std::size_t kept = keep_common_past(prompt);
+    keep_common_past(prompt);
     GenerateOptions generate_options = options_.generate;
     generate_options.end_tokens = model.files().end_tokens;
     generate_options.sequence = turn;
     const RouteSelector selector(route(turn));
     const bool quiet = options_.json;
-    const Generation result =
-        generate(model, *cache_, model.files().tokenizer, prompt.subspan(kept), selector,
-                 generate_options, stop_, [&](std::string_view text) {
-                   if (!quiet) stream(text);
-                 });
+    const Generation result = generate(model, *cache_, model.files().tokenizer, prompt, selector,
+                                       generate_options, stop_, [&](std::string_view text) {
+                                         if (!quiet) stream(text);
+                                       });
     const double first_token = seconds_since(asked) - result.decode_seconds;
     past_.assign(prompt.begin(), prompt.end());
     for (const GeneratedToken& token : result.tokens) past_.push_back(token.token);
@@ -212,8 +211,8 @@ class Answerer {
   }
 
   // Cuts the cache back to what it shares with `prompt` and every layer has: a routed answer is
-  // prefilled again at full depth. At least one token is left to run. Returns what is kept.
-  std::size_t keep_common_past(std::span<const TokenId> prompt) {
+  // prefilled again at full depth. At least one token is left to run.
+  void keep_common_past(std::span<const TokenId> prompt) {
     std::size_t keep = cache_->length();
     for (LayerIndex layer{0}; layer.value < running_.model().config().depth(); ++layer) {
       keep = std::min(keep, cache_->valid_length(layer));
@@ -222,7 +221,6 @@ class Answerer {
     keep = std::min(keep, static_cast<std::size_t>(differs.first - past_.begin()));
     keep = std::min(keep, prompt.size() - 1);
     cache_->truncate(keep);
-    return keep;
   }
 
   const Options& options_;

@@ -19,7 +19,6 @@ const StopFlag& stop_on_interrupt() {
   // Reads at the terminal must return when the signal comes; the second signal takes the default.
   action.sa_flags = static_cast<int>(SA_RESETHAND);
   sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
   return stop_requested;
 }
 

@@ -4,7 +4,7 @@
 
 namespace fathom {
 
-/// Set by the first SIGINT or SIGTERM after this call, so that long work can end cleanly. A second
+/// Set by the first SIGINT (Ctrl-C) after this call, so that long work can end cleanly. A second
 /// signal ends the process at once.
 const StopFlag& stop_on_interrupt();
 

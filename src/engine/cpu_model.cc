@@ -94,8 +94,9 @@ void CpuModel::embed(std::span<const SequenceStep> steps) {
   step_begin_.clear();
   for (std::size_t s = 0; s < steps.size(); ++s) {
     step_begin_.push_back(rows_.size());
+    BlockKvCache& cache = block_cache(steps[s]);
     for (std::size_t i = 0; i < steps[s].tokens.size(); ++i) {
-      rows_.push_back({s, steps[s].cache->length() + i});
+      rows_.push_back({s, &cache, cache.length() + i});
     }
   }
   hidden_.reserve(rows_.size() * config().width);
@@ -190,7 +191,7 @@ void CpuModel::add_to_hidden() {
 }
 
 // Rotates queries and keys in qkv_, stores keys and values, and attends: attended_ gets the result.
-void CpuModel::attention(LayerIndex layer, std::span<const SequenceStep> steps) {
+void CpuModel::attention(LayerIndex layer) {
   const std::size_t head_dim = config().head_dim;
   const std::size_t query_width = config().query_width();
   const std::size_t kv_width = config().kv_width();
@@ -207,8 +208,8 @@ void CpuModel::attention(LayerIndex layer, std::span<const SequenceStep> steps) 
         kernels_.rotate(qkv + head * head_dim, cosines_.data() + row * half,
                         sines_.data() + row * half, half);
       }
-      block_cache(steps[rows_[row].step])
-          .store(layer, rows_[row].position, qkv + query_width, qkv + query_width + kv_width);
+      rows_[row].cache->store(kernels_, layer, rows_[row].position, qkv + query_width,
+                              qkv + query_width + kv_width);
     }
   });
 
@@ -237,7 +238,7 @@ void CpuModel::attention(LayerIndex layer, std::span<const SequenceStep> steps) 
               .head_dim = head_dim,
               .value_stride = cache_layout_.value_stride,
               .positions = row.position + 1,
-              .blocks = block_cache(steps[row.step]).blocks(layer).data(),
+              .blocks = row.cache->blocks(layer).data(),
               .key_offset = cache_layout_.key_offset(kv_head),
               .value_offset = cache_layout_.value_offset(kv_head),
               .scale = scale,
@@ -247,7 +248,7 @@ void CpuModel::attention(LayerIndex layer, std::span<const SequenceStep> steps) 
   });
 }
 
-void CpuModel::run_layer(LayerIndex layer, std::span<const SequenceStep> steps) {
+void CpuModel::run_layer(LayerIndex layer) {
   const PackedLayer& weights = weights_.layer(layer);
   const std::size_t count = running_.size();
   const std::size_t width = config().width;
@@ -275,7 +276,7 @@ void CpuModel::run_layer(LayerIndex layer, std::span<const SequenceStep> steps) 
   };
   multiply(team_, kernels_, normed_, qkv);
 
-  attention(layer, steps);
+  attention(layer);
   if (any_integer({&weights.attention_output.weight})) quantize_rows(attended_);
   delta_.reserve(count * width);
   const std::array attention_output{product(weights.attention_output, delta_.data(), width)};
@@ -326,7 +327,7 @@ void CpuModel::forward(std::span<const SequenceStep> steps, ForwardOutput& outpu
   try {
     for (LayerIndex layer{0}; layer.value < config().depth(); ++layer) {
       select_rows(layer, steps, output);
-      if (!running_.empty()) run_layer(layer, steps);
+      if (!running_.empty()) run_layer(layer);
       show([&](std::size_t s, const LayerRows& rows) { sink->layer_output(s, layer, rows); });
     }
     compute_logits(steps, output);

@@ -34,9 +34,10 @@ class CpuModel final : public LanguageModel {
   [[nodiscard]] TokenBytes token_bytes() const;
 
  private:
-  // A row of a forward pass: which step and sequence position it is.
+  // A row of a forward pass: which step, cache and position of its sequence it is.
   struct Row {
     std::size_t step;
+    BlockKvCache* cache;
     std::size_t position;
   };
 
@@ -44,8 +45,8 @@ class CpuModel final : public LanguageModel {
   void embed(std::span<const SequenceStep> steps);
   void rotary_angles();
   void select_rows(LayerIndex layer, std::span<const SequenceStep> steps, ForwardOutput& output);
-  void run_layer(LayerIndex layer, std::span<const SequenceStep> steps);
-  void attention(LayerIndex layer, std::span<const SequenceStep> steps);
+  void run_layer(LayerIndex layer);
+  void attention(LayerIndex layer);
   void normalize_rows(std::span<const float> norm, ActivationQuantization quantization,
                       std::initializer_list<const PackedMatrix*> readers);
   void add_to_hidden();

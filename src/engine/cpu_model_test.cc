@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -101,6 +102,8 @@ std::vector<TinyModel> tiny_models() {
   return models;
 }
 
+void PrintTo(const TinyModel& model, std::ostream* out) { *out << model.name; }  // NOLINT
+
 class TinyModelTest : public testing::TestWithParam<TinyModel> {};
 
 INSTANTIATE_TEST_SUITE_P(All, TinyModelTest, testing::ValuesIn(tiny_models()),
@@ -184,6 +187,12 @@ struct InvarianceCase {
   std::string model;
 };
 
+std::string case_name(const InvarianceCase& c) {
+  return fmt::format("{}_{}_{}", c.kernels->name,
+                     c.precision == Precision::exact ? "exact" : "fast", c.model);
+}
+void PrintTo(const InvarianceCase& c, std::ostream* out) { *out << case_name(c); }  // NOLINT
+
 std::vector<InvarianceCase> invariance_cases() {
   std::vector<InvarianceCase> cases;
   for (const Kernels* const kernels : available_kernels()) {
@@ -220,12 +229,7 @@ class EngineInvarianceTest : public testing::TestWithParam<InvarianceCase> {
 };
 
 INSTANTIATE_TEST_SUITE_P(All, EngineInvarianceTest, testing::ValuesIn(invariance_cases()),
-                         [](const auto& instance) {
-                           return std::string(instance.param.kernels->name) + "_" +
-                                  (instance.param.precision == Precision::exact ? "exact"
-                                                                                : "fast") +
-                                  "_" + instance.param.model;
-                         });
+                         [](const auto& instance) { return case_name(instance.param); });
 
 // Bitwise: EXPECT_EQ on floats would take 0 for -0 and never accept a NaN.
 void expect_same_bits(const std::vector<std::vector<float>>& a,

@@ -1,11 +1,9 @@
 #include "engine/kv_cache.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <stdexcept>
-
-#include "formats/dequantize.h"
-#include "kernels/kernels.h"
 
 namespace fathom {
 namespace {
@@ -14,27 +12,30 @@ constexpr std::size_t block_size = cache_block_positions;
 
 std::size_t blocks_for(std::size_t positions) { return (positions + block_size - 1) / block_size; }
 
-template <class Element>
-Element to_element(float value) {
-  if constexpr (sizeof(Element) == sizeof(float)) {
-    return value;
-  } else {
-    return half_from_float(value);
-  }
+// Numbers as a cache of their kind stores them.
+void convert(const Kernels& kernels, const float* from, std::size_t n, std::uint16_t* to) {
+  kernels.to_half(from, n, to);
+}
+void convert(const Kernels& /*kernels*/, const float* from, std::size_t n, float* to) {
+  std::copy_n(from, n, to);
 }
 
 // `lane` is the position's place in its block.
 template <class Element>
-void store_position(const CacheLayout& layout, std::byte* block, std::size_t lane,
-                    const float* keys, const float* values) {
+void store_position(const Kernels& kernels, const CacheLayout& layout, std::byte* block,
+                    std::size_t lane, const float* keys, const float* values) {
+  std::array<Element, 64> converted;
   for (std::size_t head = 0; head < layout.kv_heads; ++head) {
-    auto* const k = reinterpret_cast<Element*>(block + layout.key_offset(head));
+    auto* const k = reinterpret_cast<Element*>(block + layout.key_offset(head)) + lane;
     auto* const v =
         reinterpret_cast<Element*>(block + layout.value_offset(head)) + lane * layout.value_stride;
-    for (std::size_t d = 0; d < layout.head_dim; ++d) {
-      k[d * block_size + lane] = to_element<Element>(keys[head * layout.head_dim + d]);
-      v[d] = to_element<Element>(values[head * layout.head_dim + d]);
+    const std::size_t first = head * layout.head_dim;
+    for (std::size_t d = 0; d < layout.head_dim; d += converted.size()) {
+      const std::size_t count = std::min(converted.size(), layout.head_dim - d);
+      convert(kernels, keys + first + d, count, converted.data());
+      for (std::size_t i = 0; i < count; ++i) k[(d + i) * block_size] = converted[i];
     }
+    convert(kernels, values + first, layout.head_dim, v);
   }
 }
 
@@ -108,13 +109,13 @@ void BlockKvCache::extend(LayerIndex layer, std::size_t count) {
   valid_[layer.index()] = begin + count;
 }
 
-void BlockKvCache::store(LayerIndex layer, std::size_t position, const float* keys,
-                         const float* values) {
+void BlockKvCache::store(const Kernels& kernels, LayerIndex layer, std::size_t position,
+                         const float* keys, const float* values) {
   std::byte* const block = layers_[layer.index()].blocks[position / block_size]->data();
   if (layout_.element == CacheElement::half) {
-    store_position<std::uint16_t>(layout_, block, position % block_size, keys, values);
+    store_position<std::uint16_t>(kernels, layout_, block, position % block_size, keys, values);
   } else {
-    store_position<float>(layout_, block, position % block_size, keys, values);
+    store_position<float>(kernels, layout_, block, position % block_size, keys, values);
   }
 }
 

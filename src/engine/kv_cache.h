@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/aligned_buffer.h"
+#include "kernels/kernels.h"
 #include "model/language_model.h"
 #include "model/model_config.h"
 
@@ -53,7 +54,8 @@ class BlockKvCache final : public KvCache {
   void extend(LayerIndex layer, std::size_t count);
   /// Stores the rotated keys and the values, [kv_heads * head_dim] each, of one position. Different
   /// positions may be stored from different threads.
-  void store(LayerIndex layer, std::size_t position, const float* keys, const float* values);
+  void store(const Kernels& kernels, LayerIndex layer, std::size_t position, const float* keys,
+             const float* values);
   /// The layer's blocks, as the attention kernels read them. Valid until the next extend.
   [[nodiscard]] std::span<const std::byte* const> blocks(LayerIndex layer) const;
   /// Adds positions to the sequence, whichever layers they ran.

@@ -67,12 +67,13 @@ Generation generate(LanguageModel& model, KvCache& cache, const Tokenizer& token
                     std::span<const TokenId> prompt, const Selector& selector,
                     const GenerateOptions& options, const StopFlag& stop,
                     const std::function<void(std::string_view)>& on_text) {
-  if (prompt.empty()) throw InputError("the prompt has no tokens");
+  const std::size_t kept = cache.length();
+  if (prompt.size() <= kept) throw InputError("the prompt has no tokens to run");
   Sampler sampler(options.sampling);
   StopStrings stop_strings(options.stop_strings);
   StreamDecoder decoder(tokenizer);
   Generation result;
-  result.prompt_tokens = prompt.size();
+  result.prefilled = prompt.size() - kept;
 
   const auto emit = [&](const std::string& text) {
     if (text.empty()) return;
@@ -82,7 +83,8 @@ Generation generate(LanguageModel& model, KvCache& cache, const Tokenizer& token
 
   const Stopwatch prefill_watch;
   ForwardOutput output;
-  const bool prefilled = prefill(model, cache, prompt, options.prefill_chunk, output, stop);
+  const bool prefilled =
+      prefill(model, cache, prompt.subspan(kept), options.prefill_chunk, output, stop);
   result.prefill_seconds = prefill_watch.seconds();
 
   const Stopwatch decode_watch;
@@ -115,7 +117,7 @@ Generation generate(LanguageModel& model, KvCache& cache, const Tokenizer& token
     const RandomKey key{.seed = options.seed,
                         .purpose = RandomPurpose::token,
                         .sequence = options.sequence,
-                        .position = static_cast<std::uint32_t>(history.size())};
+                        .position = static_cast<std::uint32_t>(cache.length())};
     GeneratedToken token{
         .token = sampler.sample(logits, history, key), .logprob = std::nullopt, .alternatives = {}};
     if (options.logprobs > 0) {

@@ -54,7 +54,7 @@ struct Generation {
   std::vector<GeneratedToken> tokens;  ///< the end token included, if it came
   std::string text;                    ///< without the end token and from before any stop string
   StopReason reason = StopReason::max_new_tokens;
-  std::size_t prompt_tokens = 0;
+  std::size_t prefilled = 0;      ///< prompt tokens that were run
   std::size_t routed_passes = 0;  ///< one fewer than the tokens: the prompt pass predicts the first
   std::uint64_t layers_run = 0;   ///< summed over the routed passes
   double prefill_seconds = 0;
@@ -64,10 +64,10 @@ struct Generation {
   [[nodiscard]] std::optional<double> mean_layers() const;
 };
 
-/// Answers a prompt. The cache may hold an earlier part of the conversation, of which every layer
-/// is valid; the prompt continues it. The prompt runs all layers and predicts the first new token;
-/// each further one is a pass over the layers that `selector` chooses. `on_text` gets the text as
-/// it becomes certain. Throws InputError if the prompt is empty or does not fit into the cache.
+/// Answers a prompt, of which the cache may hold a beginning: its first length() tokens, valid in
+/// every layer. The rest runs all layers and predicts the first new token; each further one is a
+/// pass over the layers that `selector` chooses. `on_text` gets the text as it becomes certain.
+/// Throws InputError if nothing of the prompt is left to run or it does not fit into the cache.
 Generation generate(LanguageModel& model, KvCache& cache, const Tokenizer& tokenizer,
                     std::span<const TokenId> prompt, const Selector& selector,
                     const GenerateOptions& options, const StopFlag& stop,

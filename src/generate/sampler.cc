@@ -18,15 +18,6 @@ void require(bool ok, std::string_view option, double value, std::string_view ra
   if (!ok) throw InputError(fmt::format("{} {}: expected {}", option, value, range));
 }
 
-// Whether token a goes before token b: likelier first, then the lower id.
-auto likelier(std::span<const float> scores) {
-  return [scores](std::int32_t a, std::int32_t b) {
-    const float x = scores[static_cast<std::size_t>(a)];
-    const float y = scores[static_cast<std::size_t>(b)];
-    return x > y || (x == y && a < b);
-  };
-}
-
 // The first greatest value; NaNs are passed over. Sixteen running maxima, since compilers make
 // vector instructions of them but not of one.
 std::size_t argmax(std::span<const float> scores) {
@@ -48,6 +39,10 @@ std::size_t argmax(std::span<const float> scores) {
 }
 
 }  // namespace
+
+bool Sampler::likelier(const Candidate& a, const Candidate& b) {
+  return a.score > b.score || (a.score == b.score && a.id < b.id);
+}
 
 void SamplingOptions::check() const {
   require(temperature >= 0 && std::isfinite(temperature), "temperature", temperature,
@@ -78,41 +73,54 @@ TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> 
   const std::size_t best = argmax(scores);
   if (options_.temperature == 0) return TokenId{static_cast<std::int32_t>(best)};
 
-  candidates_.resize(scores.size());
-  std::iota(candidates_.begin(), candidates_.end(), 0);
-  std::erase_if(candidates_,
-                [&](std::int32_t id) { return std::isnan(scores[static_cast<std::size_t>(id)]); });
-  const auto order = likelier(scores);
+  candidates_.clear();
+  for (std::size_t id = 0; id < scores.size(); ++id) {
+    if (!std::isnan(scores[id]))
+      candidates_.push_back({scores[id], static_cast<std::int32_t>(id), 0});
+  }
   if (options_.top_k && *options_.top_k < candidates_.size()) {
-    const auto middle = candidates_.begin() + static_cast<std::ptrdiff_t>(*options_.top_k);
-    std::nth_element(candidates_.begin(), middle, candidates_.end(), order);
-    candidates_.erase(middle, candidates_.end());
+    const auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(*options_.top_k);
+    std::nth_element(candidates_.begin(), end, candidates_.end(), likelier);
+    candidates_.erase(end, candidates_.end());
+    // In order, so that a draw does not depend on how the library selects.
+    std::sort(candidates_.begin(), candidates_.end(), likelier);
   }
-  // In order, so that a draw means the same whatever was filtered how.
-  std::sort(candidates_.begin(), candidates_.end(), order);
-  const double largest = scores[best];
-  weights_.clear();
-  for (const std::int32_t id : candidates_) {
-    weights_.push_back(
-        std::exp((scores[static_cast<std::size_t>(id)] - largest) / options_.temperature));
+  double total = 0;
+  for (Candidate& candidate : candidates_) {
+    candidate.weight = std::exp((candidate.score - scores[best]) / options_.temperature);
+    total += candidate.weight;
   }
-  std::size_t keep = weights_.size();
-  if (options_.top_p && *options_.top_p < 1) {
-    const double wanted = *options_.top_p * std::accumulate(weights_.begin(), weights_.end(), 0.0);
-    double sum = 0;
-    keep = 0;
-    while (keep < weights_.size() && sum < wanted) sum += weights_[keep++];
-  }
+  if (options_.top_p && *options_.top_p < 1) keep_nucleus(*options_.top_p * total);
   if (options_.min_p) {
     // The likeliest has weight 1.
-    while (keep > 1 && weights_[keep - 1] < *options_.min_p) --keep;
+    std::erase_if(candidates_, [&](const Candidate& c) { return c.weight < *options_.min_p; });
   }
-  weights_.resize(keep);
-  double draw =
-      RandomStream(key).uniform() * std::accumulate(weights_.begin(), weights_.end(), 0.0);
+  total = 0;
+  for (const Candidate& candidate : candidates_) total += candidate.weight;
+  double draw = RandomStream(key).uniform() * total;
   std::size_t chosen = 0;
-  while (chosen + 1 < keep && draw >= weights_[chosen]) draw -= weights_[chosen++];
-  return TokenId{candidates_[chosen]};
+  while (chosen + 1 < candidates_.size() && draw >= candidates_[chosen].weight) {
+    draw -= candidates_[chosen++].weight;
+  }
+  return TokenId{candidates_[chosen].id};
+}
+
+// Keeps the likeliest candidates that together weigh `wanted`. They are few: sorts no more of the
+// vocabulary than it takes.
+void Sampler::keep_nucleus(double wanted) {
+  std::size_t sorted = 0;
+  std::size_t keep = 0;
+  double sum = 0;
+  while (keep < candidates_.size() && sum < wanted) {
+    if (keep == sorted) {
+      const auto begin = candidates_.begin() + static_cast<std::ptrdiff_t>(sorted);
+      sorted = std::min(candidates_.size(), std::max<std::size_t>(64, 2 * sorted));
+      std::partial_sort(begin, candidates_.begin() + static_cast<std::ptrdiff_t>(sorted),
+                        candidates_.end(), likelier);
+    }
+    sum += candidates_[keep++].weight;
+  }
+  candidates_.resize(keep);
 }
 
 double log_sum_exp(std::span<const float> logits) {
@@ -126,13 +134,14 @@ std::vector<TokenLogprob> most_likely(std::span<const float> logits, std::size_t
   std::vector<std::int32_t> ids(logits.size());
   std::iota(ids.begin(), ids.end(), 0);
   n = std::min(n, ids.size());
+  const auto logit = [&](std::int32_t id) { return logits[static_cast<std::size_t>(id)]; };
   std::partial_sort(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(n), ids.end(),
-                    likelier(logits));
+                    [&](std::int32_t a, std::int32_t b) {
+                      return logit(a) > logit(b) || (logit(a) == logit(b) && a < b);
+                    });
   const double total = log_sum_exp(logits);
   std::vector<TokenLogprob> result;
-  for (std::size_t i = 0; i < n; ++i) {
-    result.push_back({TokenId{ids[i]}, logits[static_cast<std::size_t>(ids[i])] - total});
-  }
+  for (std::size_t i = 0; i < n; ++i) result.push_back({TokenId{ids[i]}, logit(ids[i]) - total});
   return result;
 }
 

@@ -36,10 +36,17 @@ class Sampler {
                  const RandomKey& key);
 
  private:
+  struct Candidate {
+    float score;
+    std::int32_t id;
+    double weight;  // its probability is this over the sum of all
+  };
+  static bool likelier(const Candidate& a, const Candidate& b);
+  void keep_nucleus(double wanted);
+
   SamplingOptions options_;
-  std::vector<float> scores_;
-  std::vector<std::int32_t> candidates_;
-  std::vector<double> weights_;
+  std::vector<float> scores_;  // after the repetition penalty
+  std::vector<Candidate> candidates_;
 };
 
 struct TokenLogprob {
