@@ -1,5 +1,4 @@
 #include <array>
-#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -10,6 +9,7 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "base/random.h"
+#include "base/stopwatch.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/json_output.h"
@@ -32,12 +32,6 @@ struct Options {
   std::size_t repeat = 5;
   bool json = false;
 };
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // What is measured at one depth: tokens a second, one value a repetition.
 struct Measured {
@@ -84,10 +78,10 @@ class Bench {
  private:
   void measure_prefill(Measured& depth) {
     const auto cache = model_.new_cache(options_.prompt_tokens);
-    const auto start = Clock::now();
+    const Stopwatch watch;
     prefill(model_, *cache, std::span(tokens_).first(options_.prompt_tokens), default_prefill_chunk,
             output_, stop_);
-    depth.prefill.push_back(static_cast<double>(options_.prompt_tokens) / seconds_since(start));
+    depth.prefill.push_back(static_cast<double>(options_.prompt_tokens) / watch.seconds());
   }
 
   // Greedy decoding as generate() does it, less the text.
@@ -96,7 +90,7 @@ class Bench {
     const RouteSelector selector(depth.route);
     Sampler sampler({});
     TokenId token = sampler.sample(start_output_.logit_row(0), {}, {});
-    const auto start = Clock::now();
+    const Stopwatch watch;
     for (std::size_t i = 0; i < options_.new_tokens && !stop_.load(); ++i) {
       const std::array input{token};
       const SequenceStep step{.cache = cache.get(),
@@ -107,7 +101,7 @@ class Bench {
       model_.forward(std::span(&step, 1), output_, nullptr);
       token = sampler.sample(output_.logit_row(0), {}, {});
     }
-    depth.decode.push_back(static_cast<double>(options_.new_tokens) / seconds_since(start));
+    depth.decode.push_back(static_cast<double>(options_.new_tokens) / watch.seconds());
   }
 
   const Options& options_;

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <iostream>
@@ -14,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "base/stopwatch.h"
 #include "cli/chat_prompt.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
@@ -26,12 +26,6 @@ namespace fathom {
 namespace {
 
 constexpr std::size_t longest_prompt_file = std::size_t{256} << 20;
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 struct Options {
   ModelOption model;
@@ -166,7 +160,7 @@ class Answerer {
 
   // Answers `prompt`, of which the cache may hold a beginning from the turn before. The person has
   // waited since `asked`. Returns the answer's text.
-  std::string answer(std::span<const TokenId> prompt, std::uint64_t turn, Clock::time_point asked) {
+  std::string answer(std::span<const TokenId> prompt, std::uint64_t turn, const Stopwatch& asked) {
     CpuModel& model = running_.model();
     if (prompt.size() > model.config().context) {
       throw InputError(fmt::format("the prompt has {} tokens; the model's context is {}",
@@ -187,7 +181,7 @@ class Answerer {
                                        generate_options, stop_, [&](std::string_view text) {
                                          if (!quiet) stream(text);
                                        });
-    const double first_token = seconds_since(asked) - result.decode_seconds;
+    const double first_token = asked.seconds() - result.decode_seconds;
     past_.assign(prompt.begin(), prompt.end());
     for (const GeneratedToken& token : result.tokens) past_.push_back(token.token);
     const Report report{
@@ -246,7 +240,7 @@ int chat(const Options& options) {
     if (terminal) fmt::print(stderr, "> ");
     if (!std::getline(std::cin, line)) break;
     if (line.empty()) continue;
-    const Clock::time_point asked = Clock::now();
+    const Stopwatch asked;
     messages.push_back({ChatRole::user, line});
     std::string text = answerer.answer(answerer.prompts().chat(messages), turn, asked);
     messages.push_back({ChatRole::assistant, std::move(text)});
@@ -255,7 +249,7 @@ int chat(const Options& options) {
   return answerer.interrupted() ? exit_interrupted : 0;
 }
 
-int answer_once(const Options& options, Clock::time_point start) {
+int answer_once(const Options& options, const Stopwatch& start) {
   const std::string prompt =
       options.prompt ? *options.prompt : read_text_file(*options.prompt_file, longest_prompt_file);
   Answerer answerer(options);
@@ -272,7 +266,7 @@ int answer_once(const Options& options, Clock::time_point start) {
   return answerer.interrupted() ? exit_interrupted : 0;
 }
 
-int run(const Options& options, Clock::time_point start) {
+int run(const Options& options, const Stopwatch& start) {
   const SamplingOptions& sampling = options.generate.sampling;
   sampling.check();
   if (sampling.temperature == 0 && (sampling.top_k || sampling.top_p || sampling.min_p)) {
@@ -321,7 +315,7 @@ void add_sampling(CLI::App& command, GenerateOptions& generate) {
 }  // namespace
 
 Command add_generate(CLI::App& program) {
-  const Clock::time_point start = Clock::now();
+  const Stopwatch start;
   auto options = std::make_shared<Options>();
   CLI::App* const command =
       program.add_subcommand("generate", "Answer a prompt, or chat, at a chosen depth");

@@ -75,8 +75,8 @@ TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> 
 
   candidates_.clear();
   for (std::size_t id = 0; id < scores.size(); ++id) {
-    if (!std::isnan(scores[id]))
-      candidates_.push_back({scores[id], static_cast<std::int32_t>(id), 0});
+    if (std::isnan(scores[id])) continue;
+    candidates_.push_back({scores[id], static_cast<std::int32_t>(id), 0});
   }
   if (options_.top_k && *options_.top_k < candidates_.size()) {
     const auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(*options_.top_k);

@@ -180,18 +180,6 @@ struct Avx2 {
         return 4;
     }
   }
-  static constexpr int offset(PackedForm form) {
-    switch (form) {
-      case PackedForm::int4:
-        return 8;
-      case PackedForm::int5:
-        return 16;
-      case PackedForm::int6:
-        return 32;
-      default:
-        return 0;
-    }
-  }
   template <PackedForm form>
   static __m256i pair_products(__m256i w, __m256i a) {
     if constexpr (form == PackedForm::int8) {
@@ -206,7 +194,9 @@ struct Avx2 {
   template <PackedForm form, int first_group>
   static I dot(const I (&w)[8], const std::int8_t* a, std::int32_t sum) {
     const __m256i ones = _mm256_set1_epi16(1);
-    __m256i total_a = _mm256_set1_epi32(-offset(form) * sum);
+    // int8 is multiplied as it was before the offset was added.
+    constexpr int offset = form == PackedForm::int8 ? 0 : stored_offset(form);
+    __m256i total_a = _mm256_set1_epi32(-offset * sum);
     __m256i total_b = total_a;
     constexpr int together = sums_in_16_bits(form);
     for (int g = first_group; g < first_group + 4; g += together) {

@@ -88,24 +88,10 @@ struct Avx512 {
                                  : _mm512_srli_epi16(fields, 2);
     w = _mm512_or_si512(w, _mm512_and_si512(moved, mask));
   }
-  static constexpr int offset(PackedForm form) {
-    switch (form) {
-      case PackedForm::int4:
-        return 8;
-      case PackedForm::int5:
-        return 16;
-      case PackedForm::int6:
-        return 32;
-      case PackedForm::int8:
-        return 128;
-      default:
-        return 0;
-    }
-  }
   template <PackedForm form, int first_group>
   static I dot(const I (&w)[8], const std::int8_t* a, std::int32_t sum) {
     I total = _mm512_setzero_si512();
-    if constexpr (offset(form) != 0) total = _mm512_set1_epi32(-offset(form) * sum);
+    if constexpr (stored_offset(form) != 0) total = _mm512_set1_epi32(-stored_offset(form) * sum);
     for (int g = first_group; g < first_group + 4; ++g) {
       int four;
       __builtin_memcpy(&four, a + 4 * g, 4);

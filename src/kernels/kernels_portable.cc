@@ -142,24 +142,10 @@ struct Portable {
       w.u8[i] |= static_cast<std::uint8_t>(((fields.u8[i] >> (2 * field)) & 3) << 4);
     }
   }
-  static constexpr int offset(PackedForm form) {
-    switch (form) {
-      case PackedForm::int4:
-        return 8;
-      case PackedForm::int5:
-        return 16;
-      case PackedForm::int6:
-        return 32;
-      case PackedForm::int8:
-        return 128;
-      default:
-        return 0;
-    }
-  }
   template <PackedForm form, int first_group>
   static I dot(const I (&w)[8], const std::int8_t* a, std::int32_t sum) {
     I total;
-    for (std::int32_t& t : total.i32) t = -offset(form) * sum;
+    for (std::int32_t& t : total.i32) t = -stored_offset(form) * sum;
     for (std::size_t g = first_group; g < std::size_t{first_group} + 4; ++g) {
       for (std::size_t lane = 0; lane < 16; ++lane) {
         for (std::size_t k = 0; k < 4; ++k) {

@@ -53,4 +53,20 @@ constexpr std::size_t panel_step_bytes(PackedForm form) {
   return 0;
 }
 
+/// What is added to the q of a form so that it is stored unsigned.
+constexpr int stored_offset(PackedForm form) {
+  switch (form) {
+    case PackedForm::int4:
+      return 8;
+    case PackedForm::int5:
+      return 16;
+    case PackedForm::int6:
+      return 32;
+    case PackedForm::int8:
+      return 128;
+    default:
+      return 0;
+  }
+}
+
 }  // namespace fathom

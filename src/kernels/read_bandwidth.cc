@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <unistd.h>
 
 #include "base/aligned_buffer.h"
+#include "base/stopwatch.h"
 
 namespace fathom {
 namespace {
@@ -52,13 +52,11 @@ ReadBandwidth measure_read_bandwidth(ThreadTeam& team) {
   double best = 0;
   constexpr int passes = 6;
   for (int pass = 0; pass < passes; ++pass) {
-    const auto start = std::chrono::steady_clock::now();
+    const Stopwatch watch;
     for_shares([&](const std::uint64_t* part, std::size_t count) {
       checksum.fetch_add(sum_words(part, count), std::memory_order_relaxed);
     });
-    const double seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    best = std::max(best, static_cast<double>(words * sizeof(std::uint64_t)) / seconds);
+    best = std::max(best, static_cast<double>(words * sizeof(std::uint64_t)) / watch.seconds());
   }
   return {.bytes_per_second = checksum.load() == 0 ? 0 : best,
           .buffer_bytes = words * sizeof(std::uint64_t)};

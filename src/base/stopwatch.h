@@ -1,0 +1,19 @@
+#pragma once
+
+#include <chrono>
+
+namespace fathom {
+
+/// Measures time from when it is made.
+class Stopwatch {
+ public:
+  [[nodiscard]] double seconds() const {
+    return std::chrono::duration<double>(Clock::now() - start_).count();
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point start_ = Clock::now();
+};
+
+}  // namespace fathom
