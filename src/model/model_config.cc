@@ -89,23 +89,23 @@ RotaryScaling gguf_scaling(const GgufFile& file, const ModelConfig& config, cons
     return result;
   }
   const std::string* const type = file.find_string("llama.rope.scaling.type");
-  const std::string factor_key = "llama.rope.scaling.factor";
   if (type == nullptr || *type == "none") return NoScaling{};
+  if (*type != "linear" && *type != "yarn") {
+    place.fail("llama.rope.scaling.type",
+               fmt::format("'{}' is not supported; none, linear and yarn are", *type));
+  }
+  const std::string factor_key = "llama.rope.scaling.factor";
   const double factor = place.positive(factor_key, file.require_float(factor_key));
   if (*type == "linear") return LinearScaling{factor};
-  if (*type == "yarn") {
-    const std::string original_key = "llama.rope.scaling.original_context_length";
-    const double original = static_cast<double>(place.in_range(
-        original_key, file.find_unsigned(original_key).value_or(config.context), most_context));
-    YarnScaling yarn = yarn_of(place, factor_key, factor, original);
-    const std::string attention_key = "llama.rope.scaling.attn_factor";
-    if (const auto stated = file.find_float(attention_key)) {
-      yarn.attention_factor *= place.positive(attention_key, *stated);
-    }
-    return yarn;
+  const std::string original_key = "llama.rope.scaling.original_context_length";
+  const double original = static_cast<double>(place.in_range(
+      original_key, file.find_unsigned(original_key).value_or(config.context), most_context));
+  YarnScaling yarn = yarn_of(place, factor_key, factor, original);
+  const std::string attention_key = "llama.rope.scaling.attn_factor";
+  if (const auto stated = file.find_float(attention_key)) {
+    yarn.attention_factor *= place.positive(attention_key, *stated);
   }
-  place.fail("llama.rope.scaling.type",
-             fmt::format("'{}' is not supported; none, linear and yarn are", *type));
+  return yarn;
 }
 
 // ---- Hugging Face -------------------------------------------------------------------------------
@@ -125,11 +125,12 @@ Llama3Scaling llama3_of(const JsonFields& rope, const Place& place) {
 }
 
 YarnScaling yarn_of(const JsonFields& rope, const Place& place, std::size_t context) {
-  const double original =
-      rope.find_float("original_max_position_embeddings").value_or(static_cast<double>(context));
-  YarnScaling yarn =
-      yarn_of(place, "factor", place.positive("factor", rope.require_float("factor")),
-              place.positive("original_max_position_embeddings", original));
+  const double original = place.positive(
+      "original_max_position_embeddings",
+      rope.find_float("original_max_position_embeddings").value_or(static_cast<double>(context)));
+  // Where no factor is stated it is how much the context has grown.
+  const double factor = rope.find_float("factor").value_or(static_cast<double>(context) / original);
+  YarnScaling yarn = yarn_of(place, "factor", place.positive("factor", factor), original);
   if (const auto beta = rope.find_float("beta_fast")) {
     yarn.beta_fast = place.positive("beta_fast", *beta);
   }
