@@ -11,13 +11,14 @@ gguf==0.19.0`.
 
 import argparse
 import json
-import os
 import pathlib
 
 import gguf
 import jinja2
 import transformers
 from transformers.utils.chat_template_utils import render_jinja_template
+
+from default_model import default_model_path
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -258,9 +259,7 @@ def render(template, bos, eos, chat):
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    model = os.environ.get("FATHOM_MODEL") or cache / "fathom" / "SmolLM2-135M-Instruct.Q4_1.gguf"
-    parser.add_argument("--model", default=str(model), help="the default model")
+    parser.add_argument("--model", default=str(default_model_path()), help="the default model")
     default = gguf.GGUFReader(parser.parse_args().model).fields["tokenizer.chat_template"].contents()
     templates = [("default model", "chatml", default, "<|im_start|>", "<|im_end|>")] + TEMPLATES
     golden = {

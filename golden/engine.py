@@ -12,7 +12,6 @@ import argparse
 import copy
 import json
 import math
-import os
 import random
 import sys
 from pathlib import Path
@@ -25,6 +24,7 @@ import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, DynamicCache
 
+from default_model import default_model_path
 from engine_prompts import PROMPTS, Prompt
 
 MODEL_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -36,14 +36,6 @@ RANDOM_ROUTE_LAYERS = 24
 CONTROL_TOKEN = 3  # tokenizer.ggml.token_type
 
 Route = list[int]  # layers, 1-based, ascending
-
-
-def default_model() -> Path:
-    """FATHOM_MODEL, or the default model in the user's cache folder."""
-    if "FATHOM_MODEL" in os.environ:
-        return Path(os.environ["FATHOM_MODEL"])
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "fathom" / MODEL_NAME
 
 
 def build_tokenizer(path: Path) -> Tokenizer:
@@ -241,7 +233,7 @@ def compare(reference: Reference, tokenizer: Tokenizer, folder: Path, tolerance:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=default_model(), help="GGUF file (default: %(default)s)")
+    parser.add_argument("--model", type=Path, default=default_model_path(), help="GGUF file (default: %(default)s)")
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("engine.json"))
     parser.add_argument("--compare", type=Path, metavar="FOLDER", help="folder of dumped logits, one .npy a prompt")
     parser.add_argument("--tolerance", type=float, default=2e-3, help="for --compare (default: %(default)s)")

@@ -27,7 +27,6 @@ where that is not the string. Needs `pip install tokenizers==0.23.3 gguf==0.19.0
 
 import argparse
 import json
-import os
 import pathlib
 import random
 import subprocess
@@ -36,6 +35,8 @@ import sys
 import tokenizers
 from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers,
                         processors, trainers)
+
+from default_model import default_model_path
 
 HERE = pathlib.Path(__file__).resolve().parent
 DEFAULT = "default-model"
@@ -258,9 +259,7 @@ def every_character():
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    model = os.environ.get("FATHOM_MODEL") or cache / "fathom" / "SmolLM2-135M-Instruct.Q4_1.gguf"
-    parser.add_argument("--model", default=str(model), help="the default model")
+    parser.add_argument("--model", default=str(default_model_path()), help="the default model")
     parser.add_argument("--text", help="a text file to compare on")
     parser.add_argument("--characters", action="store_true")
     parser.add_argument("--fathom", help="the fathom program")

@@ -34,6 +34,7 @@
 #include "base/thread_team.h"
 #include "engine/cpu_model.h"
 #include "kernels/kernels.h"
+#include "model/default_model.h"
 #include "model/model_files.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -255,18 +256,8 @@ class Model {
   const Victim* changed_ = nullptr;
 };
 
-// As tests/program.py finds it.
-fs::path default_model() {
-  const auto variable = [](const char* name) {
-    const char* const value = std::getenv(name);
-    return std::string(value == nullptr ? "" : value);
-  };
-  fs::path path = variable("FATHOM_MODEL");
-  if (path.empty()) {
-    const std::string cache = variable("XDG_CACHE_HOME");
-    path = (cache.empty() ? fs::path(variable("HOME")) / ".cache" : fs::path(cache)) / "fathom" /
-           "SmolLM2-135M-Instruct.Q4_1.gguf";
-  }
+fs::path existing_default_model() {
+  fs::path path = default_model_path();
   if (!fs::exists(path)) throw InputError(path.string() + ": no such model; run `make model`");
   return path;
 }
@@ -370,8 +361,9 @@ int main(int argc, char** argv) {
 #endif
   try {
     const std::string name = argv[1];
-    return fathom::run(name == "default" ? fathom::default_model() : std::filesystem::path(name),
-                       std::stoul(argv[2]), argc > 3 ? std::stoul(argv[3]) : 0);
+    return fathom::run(
+        name == "default" ? fathom::existing_default_model() : std::filesystem::path(name),
+        std::stoul(argv[2]), argc > 3 ? std::stoul(argv[3]) : 0);
   } catch (const std::exception& error) {
     fmt::print(stderr, "damage: {}\n", error.what());
     return 1;

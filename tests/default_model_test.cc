@@ -1,10 +1,11 @@
 // The default model against Hugging Face transformers' float32 (golden/engine.json), and the
 // promises that only a real model can show: greedy text on routes, fast against exact, bits that do
 // not depend on threads or chunks.
+#include "model/default_model.h"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -28,17 +29,6 @@ namespace {
 // The reference's own float32 is off
 // by up to 1.2e-4 from float64, and prints 5 decimals.
 constexpr double logit_tolerance = 2e-3;
-
-std::filesystem::path model_path() {
-  if (const char* const path = std::getenv("FATHOM_MODEL")) return path;
-  const char* const cache = std::getenv("XDG_CACHE_HOME");
-  const char* const home = std::getenv("HOME");
-  const std::filesystem::path folder =
-      cache != nullptr && *cache != '\0'
-          ? std::filesystem::path(cache)
-          : std::filesystem::path(home == nullptr ? "" : home) / ".cache";
-  return folder / "fathom" / "SmolLM2-135M-Instruct.Q4_1.gguf";
-}
 
 const nlohmann::json& golden() {
   static const nlohmann::json json = [] {
@@ -65,13 +55,13 @@ Route route_of(const std::string& name) {
 class DefaultModelTest : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    ASSERT_TRUE(std::filesystem::exists(model_path()))
-        << model_path() << ": no such model; run `make model`";
+    ASSERT_TRUE(std::filesystem::exists(default_model_path()))
+        << default_model_path() << ": no such model; run `make model`";
     team = std::make_unique<ThreadTeam>(2);
-    exact = std::make_unique<CpuModel>(ModelFiles::open(model_path()), Precision::exact, kernels(),
-                                       *team);
-    fast = std::make_unique<CpuModel>(ModelFiles::open(model_path()), Precision::fast, kernels(),
-                                      *team);
+    exact = std::make_unique<CpuModel>(ModelFiles::open(default_model_path()), Precision::exact,
+                                       kernels(), *team);
+    fast = std::make_unique<CpuModel>(ModelFiles::open(default_model_path()), Precision::fast,
+                                      kernels(), *team);
   }
   static void TearDownTestSuite() {
     exact.reset();
@@ -249,7 +239,7 @@ TEST_F(DefaultModelTest, BitsDoNotDependOnThreadsOrChunks) {
   const auto reference = all_logits(*fast, tokens, tokens.size());
   for (const int threads : {1, 2, 3}) {
     ThreadTeam other_team(threads);
-    CpuModel other(ModelFiles::open(model_path()), Precision::fast, kernels(), other_team);
+    CpuModel other(ModelFiles::open(default_model_path()), Precision::fast, kernels(), other_team);
     for (const std::size_t chunk : {1U, 7U, 64U}) {
       const auto rows = all_logits(other, tokens, chunk);
       for (std::size_t t = 0; t < tokens.size(); ++t) {

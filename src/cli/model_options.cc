@@ -1,6 +1,5 @@
 #include "cli/model_options.h"
 
-#include <cstdlib>
 #include <filesystem>
 
 #include <fmt/format.h>
@@ -8,29 +7,9 @@
 #include "base/available_cpus.h"
 #include "base/error.h"
 #include "kernels/kernels.h"
+#include "model/default_model.h"
 
 namespace fathom {
-namespace {
-
-constexpr const char* default_model_file = "SmolLM2-135M-Instruct.Q4_1.gguf";
-
-std::string environment(const char* name) {
-  const char* const value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
-// $FATHOM_MODEL, else where tools/fetch_model.sh puts it.
-std::filesystem::path default_model() {
-  if (const std::string path = environment("FATHOM_MODEL"); !path.empty()) return path;
-  const std::string cache = environment("XDG_CACHE_HOME");
-  const std::filesystem::path folder = cache.empty()
-                                           ? std::filesystem::path(environment("HOME")) / ".cache"
-                                           : std::filesystem::path(cache);
-  return folder / "fathom" / default_model_file;
-}
-
-}  // namespace
-
 void ModelOption::add_to(CLI::App& command) {
   command.add_option("--model", path,
                      "GGUF file or Hugging Face folder; default: $FATHOM_MODEL, else the model "
@@ -39,7 +18,7 @@ void ModelOption::add_to(CLI::App& command) {
 
 ModelFiles ModelOption::open() const {
   if (!path.empty()) return ModelFiles::open(path);
-  const std::filesystem::path fallback = default_model();
+  const std::filesystem::path fallback = default_model_path();
   if (!std::filesystem::exists(fallback)) {
     throw InputError(fmt::format(
         "{}: no default model there; run `make model` in fathom's source folder, or give --model",

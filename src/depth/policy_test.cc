@@ -6,20 +6,12 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/error_of.h"
 
 namespace fathom {
 namespace {
 
 using testing::HasSubstr;
-
-std::string error_of(auto&& action) {
-  try {
-    action();
-  } catch (const InputError& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 TEST(Policy, EveryPolicyReadsBack) {
   for (const std::string text : {"full", "first:3", "uniform:15", "random:4", "random-free:4",
@@ -43,7 +35,8 @@ TEST(Policy, RefusesWithTheTextAndWhatWasExpected) {
                                  "layers:",   "layers:0",   "layers:3-1",   "layers:1,,2",
                                  "layers:1-", "layers:1,1", "layers:1-3,2", "layers:1-99999999",
                                  "depth:3"}) {
-    EXPECT_THAT(error_of([&] { parse_policy(text); }), HasSubstr("'" + text + "'")) << text;
+    EXPECT_THAT(error_of<InputError>([&] { parse_policy(text); }), HasSubstr("'" + text + "'"))
+        << text;
   }
   EXPECT_THROW(parse_policies("full,"), InputError);
   EXPECT_THROW(parse_policies(",full"), InputError);
@@ -52,14 +45,14 @@ TEST(Policy, RefusesWithTheTextAndWhatWasExpected) {
 TEST(Policy, SaysWhichPoliciesComeLater) {
   for (const std::string text :
        {"ranked:10", "confidence:0.5", "controller:a.safetensors", "router:r@12"}) {
-    EXPECT_THAT(error_of([&] { parse_policy(text); }), HasSubstr("not available"));
+    EXPECT_THAT(error_of<InputError>([&] { parse_policy(text); }), HasSubstr("not available"));
   }
 }
 
 TEST(Policy, OutOfRangeNamesThePolicyAndTheRange) {
-  EXPECT_THAT(error_of([] { resolve(parse_policy("uniform:31"), 30, 0, 0); }),
+  EXPECT_THAT(error_of<InputError>([] { resolve(parse_policy("uniform:31"), 30, 0, 0); }),
               testing::AllOf(HasSubstr("uniform:31"), HasSubstr("1 to 30")));
-  EXPECT_THAT(error_of([] { resolve(parse_policy("layers:1,31"), 30, 0, 0); }),
+  EXPECT_THAT(error_of<InputError>([] { resolve(parse_policy("layers:1,31"), 30, 0, 0); }),
               testing::AllOf(HasSubstr("layer 31"), HasSubstr("1 to 30")));
 }
 

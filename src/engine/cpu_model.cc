@@ -152,7 +152,7 @@ void CpuModel::select_rows(LayerIndex layer, std::span<const SequenceStep> steps
     }
     if (selected_.empty()) continue;
     // A row reads the keys and values of every position before it.
-    BlockKvCache& cache = block_cache(step);
+    BlockKvCache& cache = *rows_[step_begin_[s]].cache;
     std::size_t expected = cache.valid_length(layer);
     for (const std::size_t i : selected_) {
       if (cache.length() + i != expected) {

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/error_of.h"
 #include "formats/gguf_test_writer.h"
 #include "formats/test_folder.h"
 
@@ -175,23 +176,15 @@ TEST_F(GgufTest, FindGivesNothingForAbsentKeys) {
   EXPECT_EQ(file.find_integers("b"), std::nullopt);
 }
 
-template <class Read>
-std::string error_of(Read read) {
-  try {
-    (void)read();
-  } catch (const FileError& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 TEST_F(GgufTest, RequireNamesAbsentKeys) {
   const GgufFile file = open(small_file());
-  EXPECT_THAT(error_of([&] { return file.require_unsigned("b"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return file.require_unsigned("b"); }),
               HasSubstr("model.gguf: metadata 'b': missing; an integer expected"));
-  EXPECT_THAT(error_of([&] { return file.require_float("b"); }), HasSubstr("a float expected"));
-  EXPECT_THAT(error_of([&] { return file.require_string("b"); }), HasSubstr("a string expected"));
-  EXPECT_THAT(error_of([&] { return file.require_strings("b"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return file.require_float("b"); }),
+              HasSubstr("a float expected"));
+  EXPECT_THAT(error_of<FileError>([&] { return file.require_string("b"); }),
+              HasSubstr("a string expected"));
+  EXPECT_THAT(error_of<FileError>([&] { return file.require_strings("b"); }),
               HasSubstr("an array of strings expected"));
 }
 
@@ -199,28 +192,29 @@ TEST_F(GgufTest, TypedReadsRefuseOtherTypes) {
   GgufTestWriter writer = small_file();
   writer.add_number("nan", std::nanf("")).add_number("inf", HUGE_VALF);
   const GgufFile file = open(writer);
-  EXPECT_THAT(error_of([&] { return file.find_unsigned("a.int8"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return file.find_unsigned("a.int8"); }),
               HasSubstr("'a.int8': -5 found, an integer of at least 0 expected"));
-  EXPECT_THAT(error_of([&] { return file.find_unsigned("a.float32"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return file.find_unsigned("a.float32"); }),
               HasSubstr("a float found, an integer expected"));
-  EXPECT_THAT(error_of([&] { return file.find_unsigned("a.bool"); }), HasSubstr("a bool found"));
-  EXPECT_THAT(error_of([&] { return file.find_float("a.uint8"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return file.find_unsigned("a.bool"); }),
+              HasSubstr("a bool found"));
+  EXPECT_THAT(error_of<FileError>([&] { return file.find_float("a.uint8"); }),
               HasSubstr("an unsigned integer found, a float expected"));
-  EXPECT_THAT(error_of([&] { return file.find_float("nan"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return file.find_float("nan"); }),
               HasSubstr("a finite number expected"));
-  EXPECT_THAT(error_of([&] { return file.find_float("inf"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return file.find_float("inf"); }),
               HasSubstr("a finite number expected"));
-  EXPECT_THAT(error_of([&] { return file.find_bool("a.int8"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return file.find_bool("a.int8"); }),
               HasSubstr("a signed integer found, a bool expected"));
-  EXPECT_THAT(error_of([&] { return file.find_string("l.strings"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return file.find_string("l.strings"); }),
               HasSubstr("an array of strings found, a string expected"));
-  EXPECT_THAT(error_of([&] { return file.find_strings("general.architecture"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return file.find_strings("general.architecture"); }),
               HasSubstr("a string found, an array of strings expected"));
-  EXPECT_THAT(error_of([&] { return file.find_strings("l.bool"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return file.find_strings("l.bool"); }),
               HasSubstr("an array of bools found"));
-  EXPECT_THAT(error_of([&] { return file.find_integers("l.float32"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return file.find_integers("l.float32"); }),
               HasSubstr("an array of floats found, an array of integers expected"));
-  EXPECT_THAT(error_of([&] { return file.find_integers("l.uint64"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return file.find_integers("l.uint64"); }),
               HasSubstr("element 1 is 9223372036854775808"));
 }
 

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/error_of.h"
 #include "formats/test_folder.h"
 
 namespace fathom {
@@ -17,18 +18,8 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-template <class Read>
-std::string error_of(Read read) {
-  try {
-    (void)read();
-  } catch (const FileError& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
 std::string parse_error_of(std::string_view text) {
-  return error_of([&] { return parse_json(text, "config.json"); });
+  return error_of<FileError>([&] { return parse_json(text, "config.json"); });
 }
 
 TEST(ParseJsonTest, ReadsWhatTheLibraryReads) {
@@ -79,13 +70,16 @@ TEST(ParseJsonTest, RefusesMoreValuesThanItHasMemoryFor) {
 TEST(ReadJsonObjectTest, RefusesOtherFiles) {
   const TestFolder folder;
   EXPECT_EQ(read_json_object(folder.write("good.json", R"({"a": 1})"), 100)["a"], 1);
-  EXPECT_THAT(error_of([&] { return read_json_object(folder.write("array.json", "[1]"), 100); }),
-              AllOf(HasSubstr("array.json: an array found, an object expected")));
-  EXPECT_THAT(error_of([&] { return read_json_object(folder.write("big.json", "{}     "), 5); }),
-              HasSubstr("big.json: 7 bytes; at most 5"));
-  EXPECT_THAT(error_of([&] { return read_json_object(folder.path() / "absent.json", 5); }),
-              HasSubstr("absent.json: cannot open"));
-  EXPECT_THAT(error_of([&] { return read_json_object(folder.path(), 5); }),
+  EXPECT_THAT(
+      error_of<FileError>([&] { return read_json_object(folder.write("array.json", "[1]"), 100); }),
+      AllOf(HasSubstr("array.json: an array found, an object expected")));
+  EXPECT_THAT(
+      error_of<FileError>([&] { return read_json_object(folder.write("big.json", "{}     "), 5); }),
+      HasSubstr("big.json: 7 bytes; at most 5"));
+  EXPECT_THAT(
+      error_of<FileError>([&] { return read_json_object(folder.path() / "absent.json", 5); }),
+      HasSubstr("absent.json: cannot open"));
+  EXPECT_THAT(error_of<FileError>([&] { return read_json_object(folder.path(), 5); }),
               HasSubstr("not a regular file"));
 }
 
@@ -125,17 +119,20 @@ TEST_F(JsonFieldsTest, NullAndAbsentAreTheSame) {
     EXPECT_EQ(fields_.find_one_or_more_unsigned(key), std::nullopt);
     EXPECT_FALSE(fields_.find_object(key).has_value());
     EXPECT_THAT(
-        error_of([&] { return fields_.require_unsigned(key); }),
+        error_of<FileError>([&] { return fields_.require_unsigned(key); }),
         HasSubstr("config.json: key '" + std::string(key) + "': missing; an integer expected"));
-    EXPECT_THAT(error_of([&] { return fields_.require_float(key); }), HasSubstr("missing"));
-    EXPECT_THAT(error_of([&] { return fields_.require_bool(key); }), HasSubstr("missing"));
-    EXPECT_THAT(error_of([&] { return fields_.require_string(key); }), HasSubstr("missing"));
+    EXPECT_THAT(error_of<FileError>([&] { return fields_.require_float(key); }),
+                HasSubstr("missing"));
+    EXPECT_THAT(error_of<FileError>([&] { return fields_.require_bool(key); }),
+                HasSubstr("missing"));
+    EXPECT_THAT(error_of<FileError>([&] { return fields_.require_string(key); }),
+                HasSubstr("missing"));
   }
 }
 
 TEST_F(JsonFieldsTest, RefusesOtherIntegers) {
   const auto message = [&](std::string_view key, std::uint64_t most = 1000) {
-    return error_of([&] { return fields_.require_unsigned(key, most); });
+    return error_of<FileError>([&] { return fields_.require_unsigned(key, most); });
   };
   EXPECT_THAT(message("negative"), HasSubstr("'negative': -3 found, an integer of at least 0"));
   EXPECT_THAT(message("whole"), HasSubstr("'whole': the float 2"));
@@ -150,24 +147,25 @@ TEST_F(JsonFieldsTest, RefusesOtherIntegers) {
 }
 
 TEST_F(JsonFieldsTest, RefusesOtherTypes) {
-  EXPECT_THAT(error_of([&] { return fields_.find_float("text"); }), HasSubstr("a number expected"));
-  EXPECT_THAT(error_of([&] { return fields_.find_bool("zero"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return fields_.find_float("text"); }),
+              HasSubstr("a number expected"));
+  EXPECT_THAT(error_of<FileError>([&] { return fields_.find_bool("zero"); }),
               HasSubstr("0 found, true or false expected"));
-  EXPECT_THAT(error_of([&] { return fields_.find_string("small"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return fields_.find_string("small"); }),
               HasSubstr("7 found, a string expected"));
-  EXPECT_THAT(error_of([&] { return fields_.find_strings("text"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return fields_.find_strings("text"); }),
               HasSubstr("an array of strings expected"));
-  EXPECT_THAT(error_of([&] { return fields_.find_strings("mixed"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return fields_.find_strings("mixed"); }),
               HasSubstr("1 found, only strings in the array expected"));
-  EXPECT_THAT(error_of([&] { return fields_.find_floats("mixed"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return fields_.find_floats("mixed"); }),
               HasSubstr("the string 'a' found, a number expected"));
-  EXPECT_THAT(error_of([&] { return fields_.find_floats("half"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return fields_.find_floats("half"); }),
               HasSubstr("an array of numbers expected"));
-  EXPECT_THAT(error_of([&] { return fields_.find_one_or_more_unsigned("numbers"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return fields_.find_one_or_more_unsigned("numbers"); }),
               HasSubstr("the float 2.5 found"));
-  EXPECT_THAT(error_of([&] { return fields_.find_object("ids"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return fields_.find_object("ids"); }),
               HasSubstr("an array found, an object expected"));
-  EXPECT_THAT(error_of([&] { return JsonFields("f", json::array()); }),
+  EXPECT_THAT(error_of<FileError>([&] { return JsonFields("f", json::array()); }),
               HasSubstr("f: an array found, an object expected"));
 }
 
@@ -176,21 +174,22 @@ TEST_F(JsonFieldsTest, RefusesNumbersThatAreNotFinite) {
                     {"inf", -std::numeric_limits<double>::infinity()},
                     {"int", -1}};
   const JsonFields fields("f", object);
-  EXPECT_THAT(error_of([&] { return fields.find_float("nan"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return fields.find_float("nan"); }),
               HasSubstr("a finite number expected"));
-  EXPECT_THAT(error_of([&] { return fields.find_float("inf"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return fields.find_float("inf"); }),
               HasSubstr("the float -inf found"));
-  EXPECT_THAT(error_of([&] { return fields.find_unsigned("int"); }), HasSubstr("-1 found"));
+  EXPECT_THAT(error_of<FileError>([&] { return fields.find_unsigned("int"); }),
+              HasSubstr("-1 found"));
 }
 
 TEST_F(JsonFieldsTest, NamesTheKeysOfInnerObjects) {
   const JsonFields inner = fields_.find_object("inner").value();
-  EXPECT_THAT(error_of([&] { return inner.find_float("factor"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return inner.find_float("factor"); }),
               HasSubstr("config.json: key 'inner.factor': the string 'x' found"));
   const JsonFields deeper = inner.find_object("deep").value();
-  EXPECT_THAT(error_of([&] { return deeper.find_unsigned("er"); }),
+  EXPECT_THAT(error_of<FileError>([&] { return deeper.find_unsigned("er"); }),
               HasSubstr("key 'inner.deep.er': -1 found"));
-  EXPECT_THAT(error_of([&]() -> int { inner.fail("type", "'x' is not known"); }),
+  EXPECT_THAT(error_of<FileError>([&]() -> int { inner.fail("type", "'x' is not known"); }),
               HasSubstr("key 'inner.type': 'x' is not known"));
 }
 

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/error_of.h"
 #include "formats/gguf.h"
 #include "formats/gguf_test_writer.h"
 #include "formats/test_folder.h"
@@ -18,16 +19,6 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
-
-template <class Action>
-std::string error_of(Action action) {
-  try {
-    action();
-  } catch (const FileError& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 // ---- config.json --------------------------------------------------------------------------------
 
@@ -47,7 +38,7 @@ ModelConfig read(const nlohmann::json& json) {
 std::string error_with(const std::string& key, const nlohmann::json& value) {
   nlohmann::json json = llama_json();
   json[key] = value;
-  return error_of([&] { (void)read(json); });
+  return error_of<FileError>([&] { (void)read(json); });
 }
 
 TEST(ModelConfigJson, ReadsShapesAndConstants) {
@@ -134,7 +125,7 @@ class ModelConfigGguf : public testing::Test {
     return read_config(GgufFile::open(path));
   }
   std::string error() {
-    return error_of([&] { (void)read(); });
+    return error_of<FileError>([&] { (void)read(); });
   }
 
   TestFolder folder_;
