@@ -5,6 +5,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <poll.h>
 #include <string>
 #include <unistd.h>
 #include <vector>
@@ -231,13 +232,26 @@ std::vector<ChatMessage> opening(const Options& options) {
   return {{ChatRole::system, *options.system}};
 }
 
+// Until the person has typed a line or pressed Ctrl-C. A read by itself would sleep through a
+// Ctrl-C that comes just before it.
+void wait_for_line(const Answerer& answerer) {
+  constexpr int milliseconds = 50;
+  pollfd input{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
+  while (!answerer.interrupted() && ::poll(&input, 1, milliseconds) <= 0) {
+  }
+}
+
 int chat(const Options& options) {
   Answerer answerer(options);
   std::vector<ChatMessage> messages = opening(options);
   const bool terminal = ::isatty(STDIN_FILENO) == 1;
   std::string line;
   for (std::uint64_t turn = 0;; ++turn) {
-    if (terminal) fmt::print(stderr, "> ");
+    if (terminal) {
+      fmt::print(stderr, "> ");
+      wait_for_line(answerer);
+      if (answerer.interrupted()) break;
+    }
     if (!std::getline(std::cin, line)) break;
     if (line.empty()) continue;
     const Stopwatch asked;
