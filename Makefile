@@ -1,5 +1,5 @@
 # A thin front. What the targets do stands in CMakePresets.json and tools/; each can be run by hand.
-.PHONY: help setup model build demo test test-release test-asan test-tsan lint format bench clean
+.PHONY: help setup model build demo test test-release test-asan test-tsan fuzz lint format bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -27,11 +27,15 @@ test: setup model ## all tests, as CI runs them (one preset: test-release, test-
 test-release test-asan test-tsan: setup model
 	@tools/test.sh $(@:test-%=%)
 
+fuzz: ## fuzz each target for a minute (FUZZ_SECONDS=n: n seconds); needs clang
+	@tools/setup.sh --fuzz
+	@tools/fuzz.sh
+
 lint: setup ## check format, layers and clang-tidy
 	@tools/lint.sh
 
 format: setup ## format all C++ sources in place
-	find src tests bench -name '*.h' -o -name '*.cc' | xargs clang-format -i
+	find src tests bench fuzz -name '*.h' -o -name '*.cc' | xargs clang-format -i
 
 bench: build model ## measure the default model at several depths
 	build/release/fathom bench --depth full,uniform:20,uniform:15,first:15

@@ -1,8 +1,8 @@
-# fathom_folder(NAME DEPENDS targets... [EXCLUDE files...])
+# fathom_folder(NAME DEPENDS targets... [TEST_DEPENDS targets...] [EXCLUDE files...])
 # Makes the library fathom_NAME from src/NAME/*.cc and, with FATHOM_TESTS, the program NAME_test
 # from src/NAME/*_test.cc, whose tests ctest knows one by one.
 function(fathom_folder name)
-  cmake_parse_arguments(ARG "" "" "DEPENDS;EXCLUDE" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "DEPENDS;TEST_DEPENDS;EXCLUDE" ${ARGN})
   set(folder ${PROJECT_SOURCE_DIR}/src/${name})
   file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cc)
   set(tests ${sources})
@@ -20,7 +20,7 @@ function(fathom_folder name)
   endif()
   if(FATHOM_TESTS AND tests)
     add_executable(${name}_test ${tests})
-    target_link_libraries(${name}_test PRIVATE fathom_${name} GTest::gmock_main)
+    target_link_libraries(${name}_test PRIVATE fathom_${name} ${ARG_TEST_DEPENDS} GTest::gmock_main)
     target_compile_definitions(${name}_test PRIVATE FATHOM_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     gtest_discover_tests(${name}_test TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 60
       PROPERTIES TIMEOUT 300 LABELS ${name})

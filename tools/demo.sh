@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The main job, from nothing: installs what is missing, gets the default model, builds fathom, and
-# answers one question at several depths, with the measured speed of each.
+# answers one question at several depths, with the measured speed of each, and makes a short study,
+# whose report opens in any browser. The study is kept, so the next time it is there at once.
 # Usage: tools/demo.sh [QUESTION]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -66,3 +67,18 @@ cat <<'END'
 Each row is one run, measured just now; `make bench` repeats and compares them properly.
 This model was never trained to skip layers, so its answers degrade as they get shallower.
 END
+
+printf '\n== a short study: how close shallow states stay to the full model ==\n'
+study() {
+  build/demo/fathom study similarity --model "$model" --data data/prompts.jsonl \
+    --costs 1,5,10,15,20,25,28,30 --out build/demo/similarity
+}
+# The folder of an earlier demo is gone on with. It is refused if fathom's options or the prompts have
+# changed since, and then made anew.
+study || {
+  status=$?
+  [[ $status -eq 2 ]] || exit "$status"
+  echo "demo: making the study anew" >&2
+  rm -rf build/demo/similarity
+  study
+}

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-find src bench tests \( -name '*.h' -o -name '*.cc' \) -print0 |
+find src bench fuzz tests \( -name '*.h' -o -name '*.cc' \) -print0 |
   xargs -0 clang-format --dry-run -Werror
 python3 tools/check_layers.py
 if [[ ${1-} != --no-tidy ]]; then

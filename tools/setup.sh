@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
-# Installs what building fathom needs, and with --tests also what its tests and checks need.
+# Installs what building fathom needs; with --tests also what its tests and checks need, with --fuzz
+# what fuzzing needs.
 # What is there already, from wherever it came, is not installed again, and then nothing here
 # uses the network.
 # Exit 0: all is there. Exit 2: something is missing, and the line that installs it was printed.
 set -euo pipefail
 
 tests=no
+fuzz=no
 case "${1-}" in
   "") ;;
   --tests) tests=yes ;;
-  *) echo "usage: tools/setup.sh [--tests]" >&2; exit 2 ;;
+  --fuzz) fuzz=yes ;;
+  *) echo "usage: tools/setup.sh [--tests | --fuzz]" >&2; exit 2 ;;
 esac
 
 compiler=${CXX:-c++}
@@ -38,6 +41,14 @@ need_headers() {
   done <<<"$answer"
 }
 
+# Whether clang links with libFuzzer and the sanitizers, which come in a package of their own.
+links_fuzzers() {
+  clang++ -x c++ -fsanitize=fuzzer,address,undefined -o /dev/null - <<'EOF'
+#include <cstddef>
+extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, std::size_t) { return 0; }
+EOF
+}
+
 find_missing() {
   missing=()
   need g++ command -v "$compiler"
@@ -46,14 +57,20 @@ find_missing() {
   need pkg-config command -v pkg-config
   need python3-pip python3 -m pip --version
   need_headers libpcre2-dev=pcre2.h nlohmann-json3-dev=nlohmann/json.hpp \
-    libcli11-dev=CLI/CLI.hpp libfmt-dev=fmt/format.h
+    libcli11-dev=CLI/CLI.hpp libfmt-dev=fmt/format.h libboost-dev=boost/math/distributions.hpp \
+    libsqlite3-dev=sqlite3.h libssl-dev=openssl/evp.h
   if [[ $tests == yes ]]; then
     need make command -v make
     need ccache command -v ccache
     need clang-format command -v clang-format
     need clang-tidy command -v run-clang-tidy
+    need chromium bash -c 'command -v chromium || command -v google-chrome'
     need_headers libgtest-dev=gtest/gtest.h libgmock-dev=gmock/gmock.h \
       libbenchmark-dev=benchmark/benchmark.h
+  fi
+  if [[ $fuzz == yes ]]; then
+    need clang command -v clang++
+    need libclang-rt-dev links_fuzzers
   fi
 }
 

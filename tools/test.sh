@@ -2,7 +2,8 @@
 # Builds and runs the tests of the given presets, all by default, and prints as its last line
 # "N passed, N failed", summed over them. Exit 1 if anything failed.
 #   release  everything: unit tests, the program as a user runs it, the checks of the source
-#   asan     unit tests and damaged files, under the address and undefined-behaviour sanitizers
+#   asan     unit tests, damaged files and what fuzzing found, under the address and
+#            undefined-behaviour sanitizers
 #   tsan     unit tests of the folders that use threads, under the thread sanitizer
 # Usage: tools/test.sh [release|asan|tsan]...
 set -euo pipefail
@@ -36,7 +37,7 @@ run_preset() {
     release) targets=(all) ;;
     asan)
       mapfile -t targets < <(sed 's/#.*//' arch/layers.txt | xargs -n 1 | test_targets)
-      targets+=(damage)  # of tests/: thousands of damaged files
+      targets+=(damage fuzz_replays)  # of tests/: thousands of damaged files; of fuzz/
       choose=(--label-exclude '^(e2e|arch)$')
       ;;
     tsan)

@@ -8,8 +8,11 @@
 
 namespace fathom {
 
-Progress::Progress(std::string unit, std::size_t total)
-    : unit_(std::move(unit)), total_(total), visible_(::isatty(STDERR_FILENO) == 1) {}
+Progress::Progress(std::string unit, std::size_t total, std::size_t before)
+    : unit_(std::move(unit)),
+      total_(total),
+      before_(before),
+      visible_(::isatty(STDERR_FILENO) == 1) {}
 
 Progress::~Progress() {
   if (visible_) std::fputs("\r\033[K", stderr);
@@ -20,8 +23,8 @@ void Progress::done(std::size_t count) {
   if (!visible_ || now - drawn_ < std::chrono::milliseconds(100)) return;
   drawn_ = now;
   const double seconds = std::chrono::duration<double>(now - start_).count();
-  const double rate = static_cast<double>(count) / seconds;
-  const double left = count == 0 ? 0 : static_cast<double>(total_ - count) / rate;
+  const double rate = static_cast<double>(count - before_) / seconds;
+  const double left = count == before_ ? 0 : static_cast<double>(total_ - count) / rate;
   fmt::print(stderr, "\r{} of {} {}, {:.3g} a second, {:.0f} s left\033[K", count, total_, unit_,
              rate, left);
 }

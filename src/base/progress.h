@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <string>
+#include <utility>
 
 namespace fathom {
 
@@ -11,7 +12,10 @@ namespace fathom {
 class Progress {
  public:
   /// `unit` names what is counted, in the plural: "rows".
-  Progress(std::string unit, std::size_t total);
+  Progress(std::string unit, std::size_t total) : Progress(std::move(unit), total, 0) {}
+  /// `before` of them were done earlier, by a run that this one goes on from: they count as done,
+  /// not for the rate.
+  Progress(std::string unit, std::size_t total, std::size_t before);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -24,6 +28,7 @@ class Progress {
 
   std::string unit_;
   std::size_t total_;
+  std::size_t before_;
   bool visible_;
   Clock::time_point start_ = Clock::now();
   Clock::time_point drawn_;

@@ -15,11 +15,11 @@
 #include "base/error.h"
 #include "base/mapped_file.h"
 #include "base/stopwatch.h"
-#include "cli/chat_prompt.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/json_output.h"
 #include "cli/model_options.h"
+#include "data/prompt_maker.h"
 #include "depth/policy.h"
 #include "generate/generator.h"
 

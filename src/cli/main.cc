@@ -2,6 +2,8 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -23,6 +25,23 @@ int report(const std::exception& error, int code) {
   return code;
 }
 
+// What the user typed, quoted so that a shell takes it as it was.
+std::string command_line(int argc, char** argv) {
+  const auto quoted = [](std::string_view word) {
+    constexpr std::string_view plain =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:=,+@%";
+    if (!word.empty() && word.find_first_not_of(plain) == std::string_view::npos) {
+      return std::string(word);
+    }
+    std::string text = "'";
+    for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    return text + "'";
+  };
+  std::string line = "fathom";
+  for (int i = 1; i < argc; ++i) line += " " + quoted(argv[i]);
+  return line;
+}
+
 int run_program(int argc, char** argv) {
   CLI::App program("fathom runs decoder-only language models at the depth each prompt needs.",
                    "fathom");
@@ -33,9 +52,14 @@ int run_program(int argc, char** argv) {
   program.set_version_flag("--version", version_text());
   // At most one, and not none: an unknown one is then named as such.
   program.require_subcommand(0, 1);
-  const std::vector<Command> commands{add_generate(program), add_inspect(program),
-                                      add_bench(program),    add_score(program),
-                                      add_tokenize(program), add_detokenize(program)};
+  const std::vector<Command> commands{add_generate(program),
+                                      add_inspect(program),
+                                      add_bench(program),
+                                      add_score(program),
+                                      add_tokenize(program),
+                                      add_detokenize(program),
+                                      add_study(program, command_line(argc, argv)),
+                                      add_report(program)};
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -45,8 +45,8 @@ RunningModel::RunningModel(const ModelOption& model, const EngineOptions& option
              kernels(), *team_) {}
 
 std::string depth_help() {
-  return "which layers generated tokens run: full, first:K, uniform:K, random:K, random-free:K or "
-         "layers:1,3,5-9";
+  return "which layers generated tokens run: full, first:K, uniform:K, random:K, random-free:K, "
+         "block:K or layers:1,3,5-9";
 }
 
 }  // namespace fathom

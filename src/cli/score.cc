@@ -11,12 +11,12 @@
 
 #include "base/error.h"
 #include "base/progress.h"
-#include "cli/chat_prompt.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/json_output.h"
 #include "cli/model_options.h"
 #include "data/examples.h"
+#include "data/prompt_maker.h"
 #include "depth/policy.h"
 #include "generate/teacher_forcing.h"
 
@@ -65,16 +65,10 @@ struct Total {
 // JSON has no NaN.
 Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
-std::vector<TokenId> prompt_of(const Example& example, const PromptMaker& prompts) {
-  if (prompts.format() == PromptMaker::Format::raw) return prompts.raw(plain_prompt(example));
-  const std::vector<ChatMessage> messages{{ChatRole::user, user_message(example)}};
-  return prompts.chat(messages);
-}
-
 ScoredRow score_row(CpuModel& model, const PromptMaker& prompts, const Example& example,
                     const std::vector<DepthPolicy>& policies, std::uint64_t seed,
                     const StopFlag& stop) {
-  const std::vector<TokenId> prompt = prompt_of(example, prompts);
+  const std::vector<TokenId> prompt = prompts.example(example);
   ScoredRow row{
       .id = example.id,
       .prompt = prompt,
@@ -194,8 +188,7 @@ Command add_score(CLI::App& program) {
   CLI::App* const command = program.add_subcommand(
       "score", "How likely a model finds given answers, at each depth (teacher-forced)");
   options->model.add_to(*command);
-  command->add_option("--data", options->data,
-                      "JSON Lines: {prompt, response} or {instruction, input, output}");
+  command->add_option("--data", options->data, fmt::format("JSON Lines: rows {}", row_shapes));
   command->add_option("--depth", options->depth, "policies, separated by commas; " + depth_help())
       ->capture_default_str();
   command->add_option("--limit", options->limit, "score only the first N rows")

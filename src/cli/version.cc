@@ -10,6 +10,8 @@
 
 namespace fathom {
 
+std::string_view version() { return FATHOM_VERSION; }
+
 std::string version_text() {
   std::vector<std::string_view> names;
   for (const Kernels* const each : available_kernels()) names.push_back(each->name);

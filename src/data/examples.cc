@@ -1,73 +1,84 @@
 #include "data/examples.h"
 
-#include <fstream>
+#include <optional>
 #include <string_view>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "data/json_lines.h"
 #include "formats/json_file.h"
 
 namespace fathom {
 namespace {
 
-// Longer lines are taken for a file that is no JSON Lines at all.
-constexpr std::size_t longest_line = std::size_t{64} << 20;
+constexpr std::string_view article_instruction =
+    "Summarize the following article in a few short sentences.";
 
-// getline that refuses to read a line of any length into memory.
-bool read_line(std::istream& in, std::string& line, const std::string& file, std::size_t number) {
-  line.clear();
-  for (int c = in.get(); c != std::istream::traits_type::eof(); c = in.get()) {
-    if (c == '\n') return true;
-    if (line.size() == longest_line) {
-      throw FileError(file, fmt::format("line {}", number),
-                      fmt::format("longer than {} bytes", longest_line));
-    }
-    line.push_back(static_cast<char>(c));
-  }
-  return !line.empty();
+// The value of the first of two names that a field goes by; nullptr if it has neither.
+const std::string* find_either(const JsonFields& fields, std::string_view name,
+                               std::string_view other_name) {
+  const std::string* const value = fields.find_string(name);
+  return value != nullptr ? value : fields.find_string(other_name);
 }
 
-Example parse_example(const std::string& line, const std::string& file, std::size_t number) {
-  const std::string place = fmt::format("{}: line {}", file, number);
-  const nlohmann::json json = parse_json(line, place);
-  const JsonFields fields(place, json);
+Example parse_example(const JsonLine& line) {
+  const nlohmann::json& json = line.value;
+  const JsonFields fields(line.place, json);
   Example example;
-  const auto id = json.find("id");
-  example.id = id == json.end()  ? fmt::format("{}", number)
-               : id->is_string() ? id->get<std::string>()
-                                 : id->dump();
+  example.id = row_id(line);
   if (json.contains("prompt")) {
     example.instruction = fields.require_string("prompt");
     example.response = fields.require_string("response");
     return example;
   }
-  if (!json.contains("instruction")) {
-    throw FileError(place, "", "expected {prompt, response} or {instruction, input, output}");
+  if (json.contains("instruction")) {
+    example.kind = ExampleKind::alpaca;
+    example.instruction = fields.require_string("instruction");
+    if (const std::string* const input = find_either(fields, "input", "context")) {
+      example.input = *input;
+    }
+    const std::string* const response = find_either(fields, "output", "response");
+    if (response == nullptr) {
+      throw FileError(line.place, "", "an instruction without 'output' or 'response'");
+    }
+    example.response = *response;
+    return example;
   }
-  example.kind = ExampleKind::alpaca;
-  example.instruction = fields.require_string("instruction");
-  if (const std::string* const input = fields.find_string("input")) example.input = *input;
-  example.response = fields.require_string("output");
-  return example;
+  if (json.contains("article")) {
+    example.kind = ExampleKind::article;
+    example.instruction = article_instruction;
+    example.input = fields.require_string("article");
+    example.response = fields.require_string("highlights");
+    return example;
+  }
+  throw FileError(line.place, "", fmt::format("expected {}", row_shapes));
 }
 
 }  // namespace
 
-std::vector<Example> read_examples(const std::filesystem::path& path, std::size_t limit) {
-  const std::string name = path.string();
-  if (std::filesystem::is_directory(path)) throw FileError(name, "", "a folder, not a file");
-  std::ifstream in(path, std::ios::binary);
-  if (!in) throw FileError(name, "", "cannot open");
-  std::vector<Example> examples;
-  std::string line;
-  for (std::size_t number = 1; examples.size() < limit && read_line(in, line, name, number);
-       ++number) {
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    examples.push_back(parse_example(line, name, number));
+std::string_view name(ExampleKind kind) {
+  switch (kind) {
+    case ExampleKind::alpaca:
+      return "instruction";
+    case ExampleKind::article:
+      return "article";
+    case ExampleKind::plain:
+      break;
   }
-  if (examples.empty()) throw FileError(name, "", "no rows");
+  return "prompt";
+}
+
+std::vector<Example> read_examples(const std::filesystem::path& path, std::size_t limit) {
+  JsonLineReader reader(path);
+  std::vector<Example> examples;
+  while (examples.size() < limit) {
+    const std::optional<JsonLine> line = reader.next();
+    if (!line) break;
+    examples.push_back(parse_example(*line));
+  }
+  if (examples.empty()) throw FileError(path.string(), "", "no rows");
   return examples;
 }
 
@@ -77,6 +88,9 @@ std::string user_message(const Example& example) {
 
 std::string plain_prompt(const Example& example) {
   if (example.kind == ExampleKind::plain) return example.instruction;
+  if (example.kind == ExampleKind::article) {
+    return fmt::format("### Article:\n{}\n\n### Summary:", example.input);
+  }
   const std::string_view opening =
       example.input.empty()
           ? "Below is an instruction that describes a task. "

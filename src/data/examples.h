@@ -4,36 +4,49 @@
 #include <filesystem>
 #include <limits>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace fathom {
 
-/// The two shapes of rows that are read.
+/// The shapes of rows that are read, as messages and help name them.
+inline constexpr std::string_view row_shapes =
+    "{prompt, response}, {instruction, input, output}, {instruction, context, response} or "
+    "{id, article, highlights}";
+
+/// What a row asks for, which decides the prompt of a model without a chat template.
 enum class ExampleKind {
-  plain,   ///< {prompt, response}
-  alpaca,  ///< {instruction, input, output}
+  plain,    ///< {prompt, response}: whatever the prompt says
+  alpaca,   ///< an instruction, with or without an input: Alpaca's {instruction, input, output} and
+            ///< Dolly's {instruction, context, response}, which are the same by other names
+  article,  ///< CNN/DailyMail's {id, article, highlights}: a summary of the article
 };
+
+std::string_view name(ExampleKind kind);
 
 /// One row of a data set.
 struct Example {
   ExampleKind kind = ExampleKind::plain;
-  std::string id;  ///< the row's "id" if it has one, else its line's number
-  std::string instruction;
-  std::string input;     ///< what the instruction is about; often empty
-  std::string response;  ///< the reference answer
+  std::string id;           ///< the row's "id" if it has one, else its line's number
+  std::string instruction;  ///< for an article a request of ours, since the row has none
+  std::string input;        ///< what the instruction is about; often empty
+  std::string response;     ///< the reference answer
 };
 
-/// Reads JSON Lines: objects {prompt, response} or Alpaca's {instruction, input, output}, one a
-/// line; other fields are ignored, empty lines too. Reads at most `limit` rows. Throws FileError
-/// that names the line if one is no such object.
+/// Reads JSON Lines: one object a line, each of any of the row_shapes, so that a file may mix them.
+/// "id", "input" and "context" may be absent; other fields and empty lines are ignored. Reads at
+/// most `limit` rows. Throws FileError that names the line if one is no such object.
 std::vector<Example> read_examples(const std::filesystem::path& path,
                                    std::size_t limit = std::numeric_limits<std::size_t>::max());
 
 /// What a person would say to a chat model: the instruction, then the input after an empty line.
+/// For an article the instruction is "Summarize the following article in a few short sentences.",
+/// which is ours: [Glavas24] has no chat models.
 std::string user_message(const Example& example);
 
 /// The prompt for a model without a chat template. A {prompt, response} row is taken as it is; an
-/// Alpaca row gets the sections that such models are fine-tuned on [Taori et al. 2023].
+/// instruction gets the sections that such models are fine-tuned on [Taori et al. 2023], an article
+/// "### Article:" and "### Summary:", as in the program of [Glavas24].
 std::string plain_prompt(const Example& example);
 
 }  // namespace fathom

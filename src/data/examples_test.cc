@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -56,11 +57,57 @@ TEST_F(ExamplesTest, ReadsBothShapesAndSkipsEmptyLines) {
   EXPECT_THAT(plain_prompt(rows[2]), testing::Not(HasSubstr("### Input")));
 }
 
+TEST_F(ExamplesTest, ReadsDollysNamesLikeAlpacas) {
+  const auto rows = read(
+      "{\"instruction\":\"a\",\"context\":\"b\",\"response\":\"c\",\"category\":\"d\"}\n"
+      "{\"instruction\":\"a\",\"input\":\"b\",\"output\":\"c\"}\n"
+      "{\"instruction\":\"a\",\"context\":\"\",\"response\":\"c\"}\n"
+      "{\"instruction\":\"a\",\"input\":\"b\",\"response\":\"c\"}");
+  ASSERT_EQ(rows.size(), 4U);
+  for (const std::size_t i : {0U, 3U}) {
+    EXPECT_EQ(rows[i].kind, ExampleKind::alpaca);
+    EXPECT_EQ(user_message(rows[i]), user_message(rows[1]));
+    EXPECT_EQ(plain_prompt(rows[i]), plain_prompt(rows[1]));
+    EXPECT_EQ(rows[i].response, "c");
+  }
+  EXPECT_EQ(user_message(rows[2]), "a");
+  EXPECT_THAT(plain_prompt(rows[2]), testing::Not(HasSubstr("### Input")));
+}
+
+TEST_F(ExamplesTest, ReadsArticles) {
+  const auto rows = read(
+      "{\"id\":\"x\",\"article\":\"It rained.\\nIt stopped.\",\"highlights\":\"Rain .\\nSun .\"}\n"
+      "{\"prompt\":\"a\",\"response\":\"b\"}\n");
+  ASSERT_EQ(rows.size(), 2U);
+  EXPECT_EQ(rows[0].kind, ExampleKind::article);
+  EXPECT_EQ(rows[0].id, "x");
+  EXPECT_EQ(rows[0].response, "Rain .\nSun .");
+  EXPECT_EQ(user_message(rows[0]),
+            "Summarize the following article in a few short sentences.\n\nIt rained.\nIt stopped.");
+  EXPECT_EQ(plain_prompt(rows[0]), "### Article:\nIt rained.\nIt stopped.\n\n### Summary:");
+  EXPECT_EQ(rows[1].kind, ExampleKind::plain);
+}
+
+TEST_F(ExamplesTest, SaysWhichShapesItReads) {
+  const std::string error = error_of("{\"text\":\"a\"}");
+  for (const char* const shape :
+       {"{prompt, response}", "{instruction, input, output}", "{instruction, context, response}",
+        "{id, article, highlights}"}) {
+    EXPECT_THAT(error, HasSubstr(shape));
+  }
+  const std::string no_answer = error_of("{\"instruction\":\"a\",\"output\":null}");
+  EXPECT_THAT(no_answer, HasSubstr("'output'"));
+  EXPECT_THAT(no_answer, HasSubstr("'response'"));
+  EXPECT_THAT(error_of("{\"article\":\"a\",\"id\":\"x\"}"), HasSubstr("highlights"));
+}
+
 TEST_F(ExamplesTest, NamesTheLineOfABadRow) {
   const std::string good = "{\"prompt\":\"a\",\"response\":\"b\"}\n";
   for (const std::string bad :
        {"{", "[]", "{}", "{\"prompt\":\"a\"}", "{\"prompt\":1,\"response\":\"b\"}",
-        "{\"instruction\":\"a\"}", "\xff\xfe"}) {
+        "{\"instruction\":\"a\"}", "{\"instruction\":\"a\",\"response\":1}",
+        "{\"instruction\":\"a\",\"context\":2,\"response\":\"b\"}", "{\"article\":\"a\"}",
+        "{\"article\":[],\"highlights\":\"b\"}", "\xff\xfe"}) {
     EXPECT_THAT(error_of(good + good + bad), HasSubstr("line 3")) << bad;
   }
   EXPECT_THAT(error_of(""), HasSubstr("no rows"));
@@ -72,6 +119,19 @@ TEST_F(ExamplesTest, StopsAtTheLimit) {
   std::ofstream(path_) << "{\"prompt\":\"a\",\"response\":\"b\"}\nbroken";
   EXPECT_EQ(read_examples(path_, 1).size(), 1U);
   EXPECT_THROW(read_examples(path_, 2), FileError);
+}
+
+TEST(Prompts, AreWholeAndHaveIdsOfTheirOwn) {
+  const auto rows = read_examples(FATHOM_SOURCE_DIR "/data/prompts.jsonl");
+  EXPECT_EQ(rows.size(), 64U);
+  std::set<std::string> ids;
+  for (const Example& row : rows) {
+    EXPECT_EQ(row.kind, ExampleKind::plain) << row.id;
+    EXPECT_FALSE(row.instruction.empty()) << row.id;
+    EXPECT_FALSE(row.response.empty()) << row.id;
+    ids.insert(row.id);
+  }
+  EXPECT_EQ(ids.size(), rows.size());
 }
 
 }  // namespace

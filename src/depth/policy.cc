@@ -12,7 +12,7 @@ namespace fathom {
 namespace {
 
 constexpr std::string_view grammar =
-    "full, first:K, uniform:K, random:K, random-free:K or layers:1,3,5-9";
+    "full, first:K, uniform:K, random:K, random-free:K, block:K or layers:1,3,5-9";
 
 [[noreturn]] void refuse(std::string_view text, std::string_view problem) {
   throw InputError(fmt::format("depth policy '{}': {}", text, problem));
@@ -88,6 +88,7 @@ DepthPolicy parse_policy(std::string_view text) {
   if (kind == "uniform") return UniformLayers{parse_cost(text, argument)};
   if (kind == "random") return RandomLayers{parse_cost(text, argument)};
   if (kind == "random-free") return RandomFreeLayers{parse_cost(text, argument)};
+  if (kind == "block") return BlockDropped{parse_cost(text, argument)};
   if (kind == "layers") return parse_layers(text, argument);
   refuse(text, fmt::format("expected {}", grammar));
 }
@@ -115,6 +116,7 @@ std::string to_string(const DepthPolicy& policy) {
           [](const UniformLayers& p) { return fmt::format("uniform:{}", p.cost); },
           [](const RandomLayers& p) { return fmt::format("random:{}", p.cost); },
           [](const RandomFreeLayers& p) { return fmt::format("random-free:{}", p.cost); },
+          [](const BlockDropped& p) { return fmt::format("block:{}", p.cost); },
           [](const ListedLayers& p) { return fmt::format("layers:{}", layer_list(p.layers)); },
       },
       policy);
@@ -132,6 +134,7 @@ Route resolve(const DepthPolicy& policy, std::int32_t depth, std::uint64_t seed,
             [&](const RandomFreeLayers& p) {
               return Route::random_free(p.cost, depth, seed, sequence);
             },
+            [&](const BlockDropped& p) { return Route::block(p.cost, depth); },
             [&](const ListedLayers& p) { return Route::of(p.layers, depth); },
         },
         policy);

@@ -13,8 +13,8 @@ namespace fathom {
 
 /// A depth policy: how the layers of a sequence's generated tokens are chosen. The grammar is the
 /// same on the command line, in requests and in reports (docs/depth.md):
-///   full | first:K | uniform:K | random:K | random-free:K | layers:1,3,5-9 |
-///   ranked:K | confidence:T | controller:FILE | router:FILE@BUDGET
+///   full | first:K | uniform:K | random:K | random-free:K | block:K |
+///   layers:1,3,5-9 | ranked:K | confidence:T | controller:FILE | router:FILE@BUDGET
 struct FullDepth {
   friend bool operator==(const FullDepth&, const FullDepth&) = default;
 };
@@ -34,13 +34,17 @@ struct RandomFreeLayers {
   std::int32_t cost;
   friend bool operator==(const RandomFreeLayers&, const RandomFreeLayers&) = default;
 };
+struct BlockDropped {
+  std::int32_t cost;
+  friend bool operator==(const BlockDropped&, const BlockDropped&) = default;
+};
 struct ListedLayers {
   std::vector<LayerIndex> layers;  ///< ascending, without repeats
   friend bool operator==(const ListedLayers&, const ListedLayers&) = default;
 };
 
 using DepthPolicy = std::variant<FullDepth, FirstLayers, UniformLayers, RandomLayers,
-                                 RandomFreeLayers, ListedLayers>;
+                                 RandomFreeLayers, BlockDropped, ListedLayers>;
 
 /// Reads a policy. Throws InputError that quotes the text and says what was expected; also for
 /// policies of the grammar that this version does not run yet (ranked, confidence, controller,

@@ -15,7 +15,7 @@ using testing::HasSubstr;
 
 TEST(Policy, EveryPolicyReadsBack) {
   for (const std::string text : {"full", "first:3", "uniform:15", "random:4", "random-free:4",
-                                 "layers:1,3,5-9", "layers:2"}) {
+                                 "block:4", "layers:1,3,5-9", "layers:2"}) {
     EXPECT_EQ(to_string(parse_policy(text)), text);
   }
   EXPECT_EQ(to_string(parse_policy("layers:9,1-3,2000")), "layers:1-3,9,2000");
@@ -62,6 +62,7 @@ TEST(Policy, ResolvesToTheRoutesOfItsName) {
   EXPECT_EQ(resolve(parse_policy("uniform:2"), 6, 0, 0), Route::uniform(2, 6));
   EXPECT_EQ(resolve(parse_policy("random:2"), 6, 4, 5), Route::random(2, 6, 4, 5));
   EXPECT_EQ(resolve(parse_policy("random-free:2"), 6, 4, 5), Route::random_free(2, 6, 4, 5));
+  EXPECT_EQ(resolve(parse_policy("block:3"), 6, 0, 0), Route::block(3, 6));
   EXPECT_EQ(resolve(parse_policy("layers:2,4"), 6, 0, 0).to_string(), "2,4");
 }
 

@@ -75,6 +75,14 @@ Route Route::random_free(std::int32_t cost, std::int32_t depth, std::uint64_t se
   return Route(std::move(runs));
 }
 
+Route Route::block(std::int32_t cost, std::int32_t depth) {
+  check_cost(cost, depth);
+  std::vector<std::uint8_t> runs(static_cast<std::size_t>(depth), 1);
+  const std::int32_t before = (cost + 1) / 2;
+  std::fill_n(runs.begin() + before, depth - cost, std::uint8_t{0});
+  return Route(std::move(runs));
+}
+
 Route Route::of(std::span<const LayerIndex> layers, std::int32_t depth) {
   std::vector<std::uint8_t> runs(static_cast<std::size_t>(depth), 0);
   for (const LayerIndex layer : layers) {

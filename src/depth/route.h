@@ -29,6 +29,10 @@ class Route {
   /// `cost` layers drawn evenly; layer 1 need not be among them [Glavas24 A.3.2].
   static Route random_free(std::int32_t cost, std::int32_t depth, std::uint64_t seed,
                            std::uint64_t sequence);
+  /// The layers around a consecutive block in the middle, which is left out: the first
+  /// ceil(cost / 2) and the last floor(cost / 2). What [Glavas24 A.1.1] compares uniform skipping
+  /// with; where the block lies is our choice.
+  static Route block(std::int32_t cost, std::int32_t depth);
   /// These layers. Throws InputError if there is none or one is out of range.
   static Route of(std::span<const LayerIndex> layers, std::int32_t depth);
 

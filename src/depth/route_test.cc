@@ -51,6 +51,21 @@ TEST(Route, UniformGivesThePapersExamples) {
   EXPECT_EQ(Route::uniform(4, 24).to_string(), "1,7,13,19");
 }
 
+TEST(Route, BlockLeavesOutOneBlockInTheMiddle) {
+  EXPECT_EQ(Route::block(4, 10).to_string(), "1-2,9-10");
+  EXPECT_EQ(Route::block(5, 10).to_string(), "1-3,9-10");
+  EXPECT_EQ(Route::block(1, 10).to_string(), "1");
+  for (int depth = 1; depth <= 64; ++depth) {
+    EXPECT_EQ(Route::block(depth, depth), Route::full(depth));
+    for (int cost = 1; cost <= depth; ++cost) {
+      EXPECT_EQ(Route::block(cost, depth).cost(), cost);
+      EXPECT_TRUE(Route::block(cost, depth).runs(LayerIndex{0}));
+    }
+  }
+  EXPECT_THROW(Route::block(0, 10), InputError);
+  EXPECT_THROW(Route::block(11, 10), InputError);
+}
+
 TEST(Route, FirstIsEarlyExit) {
   EXPECT_EQ(Route::first(3, 5).to_string(), "1-3");
   EXPECT_EQ(Route::full(5), Route::first(5, 5));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <numeric>
 #include <stdexcept>
 #include <utility>
 
@@ -26,6 +27,10 @@ BlockKvCache& block_cache(const SequenceStep& step) {
   auto* const cache = dynamic_cast<BlockKvCache*>(step.cache);
   if (cache == nullptr) throw std::logic_error("the cache was not made by this kind of model");
   return *cache;
+}
+
+bool begins_after(const SequenceStep& step, LayerIndex layer) {
+  return step.entering && step.entering->layer > layer;
 }
 
 // Whether a matrix that reads some activations wants them in int8. Its rows then are whole blocks
@@ -80,6 +85,11 @@ void CpuModel::check(std::span<const SequenceStep> steps) const {
                                    step.cache->length() + step.tokens.size(),
                                    step.cache->capacity()));
     }
+    if (step.entering &&
+        (step.entering->layer.value < 0 || step.entering->layer.value > config().depth() ||
+         step.entering->hidden.size() != step.tokens.size() * config().width)) {
+      throw std::logic_error("a step's entering states are not [tokens][width] of a layer");
+    }
     for (const TokenId token : step.tokens) {
       if (token.value < 0 || token.index() >= config().vocabulary) {
         throw InputError(fmt::format("token {} found; the vocabulary has 0 to {}", token.value,
@@ -89,7 +99,8 @@ void CpuModel::check(std::span<const SequenceStep> steps) const {
   }
 }
 
-void CpuModel::embed(std::span<const SequenceStep> steps) {
+// Lays out the steps' rows and fills hidden_ with what they begin with.
+void CpuModel::enter(std::span<const SequenceStep> steps) {
   rows_.clear();
   step_begin_.clear();
   for (std::size_t s = 0; s < steps.size(); ++s) {
@@ -104,8 +115,14 @@ void CpuModel::embed(std::span<const SequenceStep> steps) {
   const std::size_t row_bytes = embedding.bytes.size() / config().vocabulary;
   team_.run_shares(rows_.size(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
     for (std::size_t r = begin; r < end; ++r) {
-      const std::size_t step = rows_[r].step;
-      const TokenId token = steps[step].tokens[r - step_begin_[step]];
+      const std::size_t s = rows_[r].step;
+      const std::size_t i = r - step_begin_[s];
+      if (steps[s].entering) {
+        std::copy_n(steps[s].entering->hidden.data() + i * config().width, config().width,
+                    hidden(r));
+        continue;
+      }
+      const TokenId token = steps[s].tokens[i];
       dequantize(embedding.type, embedding.bytes.subspan(token.index() * row_bytes, row_bytes),
                  std::span(hidden(r), config().width));
     }
@@ -144,6 +161,7 @@ void CpuModel::select_rows(LayerIndex layer, std::span<const SequenceStep> steps
   running_.clear();
   for (std::size_t s = 0; s < steps.size(); ++s) {
     const SequenceStep& step = steps[s];
+    if (begins_after(step, layer)) continue;
     selected_.clear();
     if (step.role == RowRole::prompt) {
       for (std::size_t i = 0; i < step.tokens.size(); ++i) selected_.push_back(i);
@@ -294,15 +312,7 @@ void CpuModel::run_layer(LayerIndex layer) {
   add_to_hidden();
 }
 
-void CpuModel::compute_logits(std::span<const SequenceStep> steps, ForwardOutput& output) {
-  running_.clear();
-  for (std::size_t s = 0; s < steps.size(); ++s) {
-    const std::size_t count = steps[s].tokens.size();
-    const std::size_t wanted = steps[s].logits == LogitRows::all    ? count
-                               : steps[s].logits == LogitRows::last ? 1
-                                                                    : 0;
-    for (std::size_t i = count - wanted; i < count; ++i) running_.push_back(step_begin_[s] + i);
-  }
+void CpuModel::logits_of_running_rows(ForwardOutput& output) {
   output.vocabulary = config().vocabulary;
   output.logit_rows = running_.size();
   if (running_.empty()) return;
@@ -317,25 +327,57 @@ void CpuModel::forward(std::span<const SequenceStep> steps, ForwardOutput& outpu
                        HiddenStateSink* sink) {
   check(steps);
   output.layers_run.assign(steps.size(), 0);
-  embed(steps);
+  enter(steps);
   rotary_angles();
-  const auto show = [&](auto&& report) {
-    if (sink == nullptr) return;
-    for (std::size_t s = 0; s < steps.size(); ++s) report(s, layer_rows(s, steps));
-  };
-  show([&](std::size_t s, const LayerRows& rows) { sink->embedded(s, rows); });
+  if (sink != nullptr) {
+    for (std::size_t s = 0; s < steps.size(); ++s) sink->entering(s, layer_rows(s, steps));
+  }
   try {
     for (LayerIndex layer{0}; layer.value < config().depth(); ++layer) {
       select_rows(layer, steps, output);
       if (!running_.empty()) run_layer(layer);
-      show([&](std::size_t s, const LayerRows& rows) { sink->layer_output(s, layer, rows); });
+      if (sink == nullptr) continue;
+      for (std::size_t s = 0; s < steps.size(); ++s) {
+        if (!begins_after(steps[s], layer)) sink->layer_output(s, layer, layer_rows(s, steps));
+      }
     }
-    compute_logits(steps, output);
+    running_.clear();
+    for (std::size_t s = 0; s < steps.size(); ++s) {
+      const std::size_t count = steps[s].tokens.size();
+      const std::size_t wanted = steps[s].logits == LogitRows::all    ? count
+                                 : steps[s].logits == LogitRows::last ? 1
+                                                                      : 0;
+      for (std::size_t i = count - wanted; i < count; ++i) running_.push_back(step_begin_[s] + i);
+    }
+    logits_of_running_rows(output);
   } catch (...) {
     for (const SequenceStep& step : steps) block_cache(step).roll_back();
     throw;
   }
   for (const SequenceStep& step : steps) block_cache(step).advance(step.tokens.size());
+}
+
+void CpuModel::final_norm(std::span<const float> states, std::span<float> normed) {
+  const std::size_t width = config().width;
+  if (states.size() != normed.size() || states.size() % width != 0) {
+    throw std::invalid_argument("the final norm takes and gives [rows][width]");
+  }
+  team_.run_shares(states.size() / width, rows_per_worker, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t r = begin; r < end; ++r) {
+      kernels_.rms_norm(states.data() + r * width, weights_.output_norm().data(), width,
+                        config().norm_epsilon, normed.data() + r * width);
+    }
+  });
+}
+
+void CpuModel::head(std::span<const float> states, ForwardOutput& output) {
+  const std::size_t width = config().width;
+  if (states.size() % width != 0) throw std::invalid_argument("the head takes [rows][width]");
+  hidden_.reserve(states.size());
+  std::copy(states.begin(), states.end(), hidden_.data());
+  running_.resize(states.size() / width);
+  std::iota(running_.begin(), running_.end(), std::size_t{0});
+  logits_of_running_rows(output);
 }
 
 }  // namespace fathom

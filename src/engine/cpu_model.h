@@ -27,6 +27,8 @@ class CpuModel final : public LanguageModel {
   [[nodiscard]] std::unique_ptr<KvCache> new_cache(std::size_t capacity) const override;
   void forward(std::span<const SequenceStep> steps, ForwardOutput& output,
                HiddenStateSink* sink) override;
+  void final_norm(std::span<const float> hidden, std::span<float> normed) override;
+  void head(std::span<const float> hidden, ForwardOutput& output) override;
 
   [[nodiscard]] const ModelFiles& files() const { return files_; }
   [[nodiscard]] Precision precision() const { return precision_; }
@@ -42,7 +44,7 @@ class CpuModel final : public LanguageModel {
   };
 
   void check(std::span<const SequenceStep> steps) const;
-  void embed(std::span<const SequenceStep> steps);
+  void enter(std::span<const SequenceStep> steps);
   void rotary_angles();
   void select_rows(LayerIndex layer, std::span<const SequenceStep> steps, ForwardOutput& output);
   void run_layer(LayerIndex layer);
@@ -50,7 +52,7 @@ class CpuModel final : public LanguageModel {
   void normalize_rows(std::span<const float> norm, ActivationQuantization quantization,
                       std::initializer_list<const PackedMatrix*> readers);
   void add_to_hidden();
-  void compute_logits(std::span<const SequenceStep> steps, ForwardOutput& output);
+  void logits_of_running_rows(ForwardOutput& output);
   [[nodiscard]] LayerRows layer_rows(std::size_t step, std::span<const SequenceStep> steps) const;
   [[nodiscard]] float* hidden(std::size_t row) { return hidden_.data() + row * config().width; }
 

@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "depth/selector.h"
+#include "formats/dequantize.h"
 
 namespace fathom {
 namespace {
@@ -355,6 +356,55 @@ TEST_P(EngineInvarianceTest, CompanyInABatchChangesNothing) {
   }
 }
 
+/// Keeps the states that a forward pass of one step shows.
+struct Recorder final : HiddenStateSink {
+  std::vector<std::vector<float>> states;
+  void entering(std::size_t, const LayerRows& rows) override { add(rows); }
+  void layer_output(std::size_t, LayerIndex, const LayerRows& rows) override { add(rows); }
+  void add(const LayerRows& rows) { states.emplace_back(rows.hidden.begin(), rows.hidden.end()); }
+};
+
+// What routes that begin alike share is computed once: from any layer on, the states entering it
+// give what the whole route gives.
+TEST_P(EngineInvarianceTest, GoingOnFromTheStatesThatEnterALayerChangesNothing) {
+  ThreadTeam team(2);
+  CpuModel shared = model(team);
+  const std::int32_t depth = shared.config().depth();
+  const std::vector<TokenId> all = tokens(3, 90);
+  Sequence prompt(shared);
+  prompt.prompt(std::span(all).first(20), 20);
+  const std::span<const TokenId> rows = std::span(all).subspan(20);
+  const RouteSelector route(Route::uniform(std::max(depth - 1, 1), depth));
+  const auto pass = [&](std::optional<EnteringStates> entering, Recorder& seen) {
+    const auto cache = prompt.cache().fork();
+    const SequenceStep step{.cache = cache.get(),
+                            .tokens = rows,
+                            .role = RowRole::routed,
+                            .selector = &route,
+                            .entering = entering,
+                            .logits = LogitRows::all};
+    ForwardOutput output;
+    shared.forward(std::span(&step, 1), output, &seen);
+    const auto logits = output.logits.span().first(output.logit_rows * output.vocabulary);
+    return std::vector<float>(logits.begin(), logits.end());
+  };
+  Recorder whole;
+  const std::vector<float> expected = pass(std::nullopt, whole);
+  const auto same_bits = [](std::span<const float> a, std::span<const float> b) {
+    return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
+  };
+  for (std::int32_t layer = 0; layer <= depth; ++layer) {
+    Recorder rest;
+    const std::vector<float>& states = whole.states[static_cast<std::size_t>(layer)];
+    EXPECT_TRUE(same_bits(pass(EnteringStates{LayerIndex{layer}, states}, rest), expected));
+    ASSERT_EQ(rest.states.size(), static_cast<std::size_t>(depth - layer) + 1);
+    EXPECT_TRUE(same_bits(rest.states.back(), whole.states.back())) << layer;
+  }
+  ForwardOutput output;
+  shared.head(whole.states.back(), output);
+  EXPECT_TRUE(same_bits(output.logits.span().first(expected.size()), expected));
+}
+
 class EngineTest : public testing::Test {
  protected:
   ThreadTeam team_{2};
@@ -415,13 +465,42 @@ TEST_F(EngineTest, SkippedLayersTakeNoCacheMemory) {
   EXPECT_EQ(cache->bytes(), layout.block_bytes());
 }
 
+TEST_F(EngineTest, FinalNormIsRmsNorm) {
+  const std::size_t width = model_.config().width;
+  std::vector<float> states(3 * width);
+  for (std::size_t i = 0; i < states.size(); ++i) states[i] = std::sin(static_cast<float>(i));
+  std::vector<float> normed(states.size());
+  model_.final_norm(states, normed);
+  std::vector<float> weights(width);
+  const TensorView& norm = model_.files().tensors.output_norm;
+  dequantize(norm.type, norm.bytes, weights);
+  for (std::size_t r = 0; r < 3; ++r) {
+    double squares = 0;
+    for (std::size_t i = 0; i < width; ++i) squares += std::pow(states[r * width + i], 2);
+    const double rms =
+        std::sqrt(squares / static_cast<double>(width) + model_.config().norm_epsilon);
+    for (std::size_t i = 0; i < width; ++i) {
+      ASSERT_NEAR(normed[r * width + i], states[r * width + i] / rms * weights[i], 1e-5);
+    }
+  }
+  EXPECT_THROW(model_.final_norm(states, std::span(normed).first(width)), std::invalid_argument);
+}
+
+TEST_F(EngineTest, EnteringStatesOfAWrongShapeAreADefect) {
+  auto cache = model_.new_cache(8);
+  const std::vector<float> states(model_.config().width);
+  SequenceStep step{.cache = cache.get(),
+                    .tokens = std::span(tokens_).first(2),
+                    .entering = EnteringStates{LayerIndex{1}, states}};
+  ForwardOutput output;
+  EXPECT_THROW(model_.forward(std::span(&step, 1), output, nullptr), std::logic_error);
+  step.tokens = std::span(tokens_).first(1);
+  step.entering->layer = LayerIndex{5};
+  EXPECT_THROW(model_.forward(std::span(&step, 1), output, nullptr), std::logic_error);
+  EXPECT_EQ(cache->length(), 0U);
+}
+
 TEST_F(EngineTest, TheSinkSeesEveryLayerAndCarriedStates) {
-  struct Recorder final : HiddenStateSink {
-    std::vector<std::vector<float>> states;
-    void embedded(std::size_t, const LayerRows& rows) override { add(rows); }
-    void layer_output(std::size_t, LayerIndex, const LayerRows& rows) override { add(rows); }
-    void add(const LayerRows& rows) { states.emplace_back(rows.hidden.begin(), rows.hidden.end()); }
-  };
   auto cache = model_.new_cache(128);
   const RouteSelector route(Route::of(std::vector{LayerIndex{0}, LayerIndex{2}}, 4));
   const SequenceStep step{

@@ -7,7 +7,6 @@
 #include <cstring>
 #include <limits>
 #include <memory>
-#include <span>
 #include <type_traits>
 #include <utility>
 
@@ -413,10 +412,16 @@ decltype(auto) required(Found&& found, const std::string& file, std::string_view
 
 GgufFile GgufFile::open(const std::filesystem::path& path) {
   const auto mapped = std::make_shared<const MappedFile>(path);
-  const std::span<const std::byte> bytes = mapped->bytes();
-  check_magic(mapped->path(), bytes);
+  GgufFile file = parse(mapped->path(), mapped->bytes());
+  file.tensors_.keep_alive(mapped);
+  return file;
+}
 
-  Cursor cursor(mapped->path(), bytes);
+GgufFile GgufFile::parse(std::string origin, std::span<const std::byte> bytes) {
+  GgufFile file(std::move(origin));
+  check_magic(file.path(), bytes);
+
+  Cursor cursor(file.path(), bytes);
   cursor.enter("header");
   (void)cursor.read<std::uint32_t>("the magic");
   check_version(cursor);
@@ -427,8 +432,6 @@ GgufFile GgufFile::open(const std::filesystem::path& path) {
   // Key's length, one character, type, a value of one byte.
   cursor.require_room(metadata_count, 8 + 1 + 4 + 1, "metadata keys");
 
-  GgufFile file(mapped->path());
-  file.tensors_.keep_alive(mapped);
   for (std::uint64_t i = 0; i < metadata_count; ++i) {
     cursor.enter("metadata");
     const std::string_view key = cursor.read_name("key", longest_key);

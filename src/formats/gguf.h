@@ -1,9 +1,11 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -21,12 +23,15 @@ using GgufValue =
                  std::vector<std::string>>;
 
 /// A GGUF file, version 2 or 3, little-endian: metadata read into memory, tensors as views of the
-/// mapped file. Nothing in the file is trusted: every count and size is held against the bytes that
-/// are left before memory is taken.
+/// file's bytes. Nothing in the file is trusted: every count and size is held against the bytes
+/// that are left before memory is taken.
 class GgufFile {
  public:
   /// Throws FileError (file, place, found and expected) if anything about the file is wrong.
   static GgufFile open(const std::filesystem::path& path);
+  /// The same of a file's bytes in memory, which must outlive all copies of the tensors. `origin`
+  /// names the file in errors.
+  static GgufFile parse(std::string origin, std::span<const std::byte> bytes);
 
   [[nodiscard]] const std::string& path() const { return tensors_.origin(); }
   [[nodiscard]] const TensorSource& tensors() const { return tensors_; }

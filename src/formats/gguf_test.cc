@@ -19,6 +19,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 using Bytes = GgufTestWriter::Bytes;
 
 constexpr std::size_t version_at = 4;
@@ -392,6 +393,24 @@ TEST_F(GgufTest, EveryTruncationIsRefused) {
   const Bytes file = small_file().bytes();
   for (std::size_t size = 0; size < file.size(); ++size) {
     EXPECT_NE(error(std::span(file).first(size)), "") << size;
+  }
+}
+
+TEST_F(GgufTest, ReadsBytesInMemoryAsAFile) {
+  const Bytes bytes = small_file().bytes();
+  const GgufFile file = GgufFile::parse("weights", bytes);
+  EXPECT_EQ(file.path(), "weights");
+  EXPECT_EQ(file.metadata(), open(bytes).metadata());
+  EXPECT_EQ(read_all(file), read_all(open(bytes)));
+  for (const auto& [name, tensor] : file.tensors().tensors()) {
+    EXPECT_GE(tensor.bytes.data(), bytes.data());
+    EXPECT_LE(tensor.bytes.data() + tensor.bytes.size(), bytes.data() + bytes.size());
+  }
+  for (std::size_t size = 0; size < bytes.size(); ++size) {
+    // In memory of their own, so that a sanitizer sees what is read behind them.
+    const Bytes cut(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
+    EXPECT_THAT(error_of<FileError>([&] { return GgufFile::parse("weights", cut); }),
+                StartsWith("weights: "));
   }
 }
 

@@ -5,8 +5,6 @@
 #include <cstring>
 #include <memory>
 #include <optional>
-#include <span>
-#include <string>
 #include <utility>
 #include <vector>
 
@@ -180,13 +178,17 @@ class HeaderReader {
 
 TensorSource open_safetensors(const std::filesystem::path& path) {
   const auto mapped = std::make_shared<const MappedFile>(path);
-  const std::string_view text = header_text(mapped->path(), mapped->bytes());
-  const json header = parse_json(text, fmt::format("{}: header", mapped->path()));
-  const std::span<const std::byte> data = mapped->bytes().subspan(length_bytes + text.size());
-
-  TensorSource source(mapped->path());
+  TensorSource source = parse_safetensors(mapped->path(), mapped->bytes());
   source.keep_alive(mapped);
-  for (TensorEntry& entry : HeaderReader(mapped->path(), data.size()).read(header)) {
+  return source;
+}
+
+TensorSource parse_safetensors(std::string origin, std::span<const std::byte> bytes) {
+  TensorSource source(std::move(origin));
+  const std::string_view text = header_text(source.origin(), bytes);
+  const json header = parse_json(text, fmt::format("{}: header", source.origin()));
+  const std::span<const std::byte> data = bytes.subspan(length_bytes + text.size());
+  for (TensorEntry& entry : HeaderReader(source.origin(), data.size()).read(header)) {
     entry.view.bytes = data.subspan(static_cast<std::size_t>(entry.begin),
                                     static_cast<std::size_t>(entry.end - entry.begin));
     source.add(std::move(entry.view));

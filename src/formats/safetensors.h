@@ -1,6 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
+#include <span>
+#include <string>
 
 #include "formats/tensor_source.h"
 
@@ -10,5 +13,9 @@ namespace fathom {
 /// F32, F16 and BF16. Throws FileError if the file is damaged or a tensor is of another type (then
 /// named).
 TensorSource open_safetensors(const std::filesystem::path& path);
+
+/// The same of a file's bytes in memory, which must outlive all copies of the tensors. `origin`
+/// names the file in errors.
+TensorSource parse_safetensors(std::string origin, std::span<const std::byte> bytes);
 
 }  // namespace fathom

@@ -2,12 +2,15 @@
 
 #include <cstring>
 #include <limits>
+#include <span>
 #include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/error_of.h"
 #include "formats/test_folder.h"
 
 namespace fathom {
@@ -17,6 +20,7 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::StartsWith;
 
 std::string file_of(std::string_view header, std::size_t data_bytes, std::uint64_t length) {
   std::string file(sizeof length, '\0');
@@ -28,6 +32,11 @@ std::string file_of(std::string_view header, std::size_t data_bytes, std::uint64
 
 std::string file_of(std::string_view header, std::size_t data_bytes) {
   return file_of(header, data_bytes, header.size());
+}
+
+std::vector<std::byte> bytes_of(std::string_view text) {
+  const auto bytes = std::as_bytes(std::span(text));
+  return {bytes.begin(), bytes.end()};
 }
 
 const std::string sound =
@@ -189,6 +198,24 @@ TEST_F(SafetensorsTest, EveryTruncationIsRefused) {
   const std::string file = file_of(sound, 30);
   for (std::size_t size = 0; size < file.size(); ++size) {
     EXPECT_NE(error(std::string_view(file).substr(0, size)), "") << size;
+  }
+}
+
+TEST_F(SafetensorsTest, ReadsBytesInMemoryAsAFile) {
+  const std::string file = file_of(sound, 30);
+  const std::vector<std::byte> bytes = bytes_of(file);
+  const TensorSource source = parse_safetensors("weights", bytes);
+  EXPECT_EQ(source.origin(), "weights");
+  EXPECT_EQ(read_all(source), read_all(open(file)));
+  for (const auto& [name, tensor] : source.tensors()) {
+    EXPECT_GE(tensor.bytes.data(), bytes.data());
+    EXPECT_LE(tensor.bytes.data() + tensor.bytes.size(), bytes.data() + bytes.size());
+  }
+  for (std::size_t size = 0; size < file.size(); ++size) {
+    // In memory of their own, so that a sanitizer sees what is read behind them.
+    const std::vector<std::byte> cut = bytes_of(std::string_view(file).substr(0, size));
+    EXPECT_THAT(error_of<FileError>([&] { return parse_safetensors("weights", cut); }),
+                StartsWith("weights: "));
   }
 }
 

@@ -97,6 +97,16 @@ TEST(Sampler, LogprobsAreOfTheSoftmax) {
   EXPECT_NEAR(likely[2].logprob, std::log(0.125), 1e-6);
   EXPECT_EQ(most_likely(halves, 99).size(), 5U);
   EXPECT_NEAR(log_sum_exp(std::vector<float>{1000, 1000}), 1000 + std::log(2), 1e-9);
+  // Terms are good to 2 units in the last place of float32, so the sum's logarithm to 2^-22.
+  std::vector<float> logits;
+  double sum = 0;
+  for (int i = 0; i < 20000; ++i) {
+    logits.push_back(static_cast<float>(-0.005 * i));
+    sum += std::exp(static_cast<double>(logits.back()));
+    ASSERT_NEAR(log_sum_exp(logits), std::log(sum), 0x1p-22) << i;
+    if (i > 200) i += 97;
+  }
+  EXPECT_TRUE(std::isnan(log_sum_exp(std::vector<float>{0, std::nanf(""), 1})));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -46,12 +47,22 @@ enum class RowRole {
 /// Which of a step's rows get logits.
 enum class LogitRows { none, last, all };
 
+/// Hidden states computed before, from which rows go on: [tokens][width], those that enter `layer`.
+struct EnteringStates {
+  LayerIndex layer;
+  std::span<const float> hidden;
+};
+
 /// Consecutive tokens of one sequence, to be appended to its cache in one forward pass.
 struct SequenceStep {
   KvCache* cache = nullptr;
   std::span<const TokenId> tokens;  ///< at least one
   RowRole role = RowRole::prompt;
   const Selector* selector = nullptr;  ///< required for routed rows
+  /// Where the rows begin; at their embeddings if this is not given. The layers before it are not
+  /// run and the cache gets nothing for them, as if the rows had skipped them. Routes that begin
+  /// alike can so share what they have in common.
+  std::optional<EnteringStates> entering = std::nullopt;
   LogitRows logits = LogitRows::last;
 };
 
@@ -71,9 +82,10 @@ struct ForwardOutput {
 class HiddenStateSink {
  public:
   virtual ~HiddenStateSink() = default;
-  /// The states that enter layer 1: [count][width], of the rows of step `step`.
-  virtual void embedded(std::size_t step, const LayerRows& rows) = 0;
+  /// The states that the rows of step `step` begin with: [count][width].
+  virtual void entering(std::size_t step, const LayerRows& rows) = 0;
   /// The states after a layer, before any final norm; a row that skipped it has its input there.
+  /// Not called for layers before the one that the step's rows begin with.
   virtual void layer_output(std::size_t step, LayerIndex layer, const LayerRows& rows) = 0;
 };
 
@@ -98,6 +110,14 @@ class LanguageModel {
   /// a layer that an earlier position skipped; the caches are then as before.
   virtual void forward(std::span<const SequenceStep> steps, ForwardOutput& output,
                        HiddenStateSink* sink) = 0;
+
+  /// The final norm of hidden states, [rows][width] both. Throws std::invalid_argument if the sizes
+  /// differ or are no multiple of the width.
+  virtual void final_norm(std::span<const float> hidden, std::span<float> normed) = 0;
+  /// The logits of hidden states before the final norm, [rows][width]: those that forward() gives
+  /// for rows that end with these states, bit for bit. Writes nothing but the logits of `output`.
+  /// Throws std::invalid_argument if the size is no multiple of the width.
+  virtual void head(std::span<const float> hidden, ForwardOutput& output) = 0;
 };
 
 }  // namespace fathom

@@ -1,5 +1,6 @@
 #include "text/chat_template.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <optional>
@@ -135,15 +136,36 @@ class ChatMl final : public Family {
   Options options_;
 };
 
+/// Finds a part of a text after places that only move forward, passing over the text once.
+class ForwardSearch {
+ public:
+  ForwardSearch(std::string_view text, std::string_view part)
+      : text_(text), part_(part), found_(text.find(part)) {}
+
+  /// Where the part begins, at `begin` or after; npos if nowhere.
+  std::size_t find(std::size_t begin) {
+    if (found_ < begin) found_ = text_.find(part_, begin);
+    return found_;
+  }
+
+ private:
+  std::string_view text_;
+  std::string_view part_;
+  std::size_t found_;
+};
+
 /// The message in a literal that is a whole turn of the system's.
 std::optional<std::string> default_system_in(const Source& source) {
   constexpr std::string_view opening = "{{'<|im_start|>system\n";
   constexpr std::string_view closing = "<|im_end|>\n";
-  for (std::size_t at = 0; (at = source.text.find(opening, at)) != std::string::npos;) {
+  const std::string_view text = source.text;
+  ForwardSearch ends(text, "'}}");
+  ForwardSearch sums(text, "'+");
+  for (std::size_t at = 0; (at = text.find(opening, at)) != std::string_view::npos;) {
     at += opening.size();
-    std::string_view literal = source.text;
-    literal = literal.substr(at, literal.find("'}}", at) - at);
-    const bool whole = literal.ends_with(closing) && literal.find("'+") == literal.npos;
+    const std::size_t end = std::min(ends.find(at), text.size());
+    const std::string_view literal = text.substr(at, end - at);
+    const bool whole = literal.ends_with(closing) && sums.find(at) >= end;
     if (whole) return std::string(literal.substr(0, literal.size() - closing.size()));
   }
   return std::nullopt;

@@ -1,7 +1,10 @@
 #include "text/chat_template.h"
 
+#include <chrono>
 #include <optional>
 #include <random>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -99,6 +102,34 @@ TEST(ChatTemplate, DamagedTemplatesAreRefusedOrRecognised) {
   }
 }
 
+std::string repeated(std::string_view part, std::size_t bytes) {
+  std::string text;
+  while (text.size() < bytes) text += part;
+  return text;
+}
+
+TEST(ChatTemplate, LongOnesTakeLittleTime) {
+  const std::string chatml =
+      "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + "
+      "message['content'] + '<|im_end|>\n'}}{% endfor %}{% if add_generation_prompt %}"
+      "{{'<|im_start|>assistant\n'}}{% endif %}";
+  ASSERT_EQ(ChatTemplate::recognize(chatml, "", "").name(), "chatml");
+  constexpr std::size_t size = 1'000'000;
+  for (const std::string_view part :
+       {"{", "{{", "{%", "{#", "{{ a }}", "{% a %}", "{# a #}", "{{ message.role }}",
+        "{{ message.content", "'", "{{'a", " ", "{{'<|im_start|>system\\n",
+        "{{'<|im_start|>system\\n' + '<|im_end|>\\n'"}) {
+    const auto begin = std::chrono::steady_clock::now();
+    try {
+      (void)ChatTemplate::recognize(chatml + repeated(part, size), "", "");
+    } catch (const InputError&) {
+      // Some are templates, some are not.
+    }
+    // Quadratic work would take minutes.
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5)) << part;
+  }
+}
+
 TEST(JinjaSource, NormalForm) {
   const auto text = [](std::string_view jinja) { return read_jinja(jinja).text; };
   EXPECT_EQ(text("{{ a + \"b 'c'\\n\" }}"), "{{a+'b 'c'\n'}}");
@@ -107,6 +138,7 @@ TEST(JinjaSource, NormalForm) {
   EXPECT_EQ(text("{{ c }}\n\n"), "{{c}}\n");
   EXPECT_EQ(text("a{# x #}b"), "ab");
   EXPECT_EQ(text("{{ message.role }}"), "{{message['role']}}");
+  EXPECT_EQ(text("{{ message.role+message.role }} {"), "{{message['role']+message['role']}} {");
   EXPECT_EQ(text("{{ a"), "{{a");
   EXPECT_EQ(text("{{ 'a"), "{{'a'");
   EXPECT_EQ(text("{#"), "");

@@ -9,6 +9,17 @@ namespace {
 
 constexpr std::string_view white_space = " \t\r\n\v\f";
 
+/// Where the first tag begins; npos if there is none.
+std::size_t find_tag(std::string_view text) {
+  std::size_t at = text.find('{');
+  while (at < text.size()) {
+    const std::string_view mark = text.substr(at, 2);
+    if (mark == "{%" || mark == "{{" || mark == "{#") return at;
+    at = text.find('{', at + 1);
+  }
+  return std::string_view::npos;
+}
+
 class Reader {
  public:
   explicit Reader(std::string_view jinja) : rest_(jinja) {
@@ -29,8 +40,7 @@ class Reader {
 
   /// Text up to the next tag.
   void data() {
-    const std::size_t end = std::min({rest_.find("{%"), rest_.find("{{"), rest_.find("{#")});
-    std::string_view text = rest_.substr(0, end);
+    std::string_view text = rest_.substr(0, find_tag(rest_));
     rest_.remove_prefix(text.size());
     if (after_tag_ == Trim::newline) {
       if (text.starts_with('\r')) text.remove_prefix(1);
@@ -112,18 +122,22 @@ class Reader {
   Trim after_tag_ = Trim::nothing;
 };
 
-void replace_all(std::string& text, std::string_view from, std::string_view to) {
-  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
-    text.replace(at, from.size(), to);
+std::string replaced(std::string_view text, std::string_view from, std::string_view to) {
+  std::string result;
+  for (std::size_t at = 0; (at = text.find(from)) != std::string_view::npos;) {
+    result += text.substr(0, at);
+    result += to;
+    text.remove_prefix(at + from.size());
   }
+  return result += text;
 }
 
 }  // namespace
 
 JinjaSource read_jinja(std::string_view jinja) {
   JinjaSource source = Reader(jinja).run();
-  replace_all(source.text, "message.role", "message['role']");
-  replace_all(source.text, "message.content", "message['content']");
+  source.text = replaced(source.text, "message.role", "message['role']");
+  source.text = replaced(source.text, "message.content", "message['content']");
   return source;
 }
 

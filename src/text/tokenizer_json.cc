@@ -20,6 +20,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::size_t max_file_bytes = std::size_t{256} << 20U;
+constexpr std::size_t longest_key_shown = 80;
 
 /// A value inside tokenizer.json with the way to it, so that errors name the place.
 class Node {
@@ -37,17 +38,17 @@ class Node {
   [[nodiscard]] const std::string& place() const { return place_; }
   [[nodiscard]] const Json& json() const { return *value_; }
 
-  /// Nullopt if there is no such key or its value is null.
+  /// Nullopt if there is no such key or its value is null. The key may come from the file.
   [[nodiscard]] std::optional<Node> find(std::string_view key) const {
     require_kind(value_->is_object(), "an object");
     const auto found = value_->find(key);
     if (found == value_->end() || found->is_null()) return std::nullopt;
-    return Node(*file_, *found,
-                place_.empty() ? std::string(key) : fmt::format("{}.{}", place_, key));
+    std::string name = printable(key, longest_key_shown);
+    return Node(*file_, *found, place_.empty() ? name : fmt::format("{}.{}", place_, name));
   }
   [[nodiscard]] Node require(std::string_view key) const {
     auto found = find(key);
-    if (!found) fail(fmt::format("\"{}\" is missing", key));
+    if (!found) fail(fmt::format("\"{}\" is missing", printable(key, longest_key_shown)));
     return *std::move(found);
   }
   [[nodiscard]] std::size_t size() const {

@@ -290,6 +290,10 @@ TEST(TokenizerJson, NamesWhatIsNotSupported) {
       {"/added_tokens/0/content", R"("")", "without text"},
       {"/added_tokens/0/special", "3", "added_tokens[0].special"},
       {"/added_tokens/1/content", R"("<|endoftext|>")", "<|endoftext|>"},
+      {"/post_processor",
+       R"({"type":"TemplateProcessing","single":[{"SpecialToken":)"
+       R"({"id":"\u001b[2J"}}],"special_tokens":{}})",
+       R"(special_tokens: "\x1b[2J" is missing)"},
   };
   for (const Edit& edit : edits) {
     json damaged = sound;
@@ -300,6 +304,10 @@ TEST(TokenizerJson, NamesWhatIsNotSupported) {
   json unknown = json::parse(std::ifstream(small_tokenizer("smollm")));
   unknown["model"]["unk_token"] = "<|endoftext|>";
   EXPECT_THAT(outcome(folder, unknown.dump()), HasSubstr("unk_token"));
+  json no_id = sound;
+  no_id["added_tokens"][0]["content"] = "\x1b[2J";
+  no_id["model"]["vocab"]["\x1b[2J"] = true;
+  EXPECT_THAT(outcome(folder, no_id.dump()), HasSubstr(R"(model.vocab.\x1b[2J: found boolean)"));
   EXPECT_THAT(outcome(folder, "[]"), HasSubstr("object"));
   EXPECT_THAT(outcome(folder, ""), HasSubstr("tokenizer.json"));
 }

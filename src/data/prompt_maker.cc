@@ -1,4 +1,4 @@
-#include "cli/chat_prompt.h"
+#include "data/prompt_maker.h"
 
 #include <fmt/format.h>
 
@@ -22,6 +22,12 @@ PromptMaker::PromptMaker(const ModelFiles& files, Format format) : tokenizer_(fi
 
 std::vector<TokenId> PromptMaker::chat(std::span<const ChatMessage> messages) const {
   return tokenizer_.encode(template_.value().render(messages), SpecialTokens::recognize);
+}
+
+std::vector<TokenId> PromptMaker::example(const Example& example) const {
+  if (!template_) return raw(plain_prompt(example));
+  const std::vector<ChatMessage> messages{{ChatRole::user, user_message(example)}};
+  return chat(messages);
 }
 
 std::vector<TokenId> PromptMaker::raw(std::string_view text) const {

@@ -1,0 +1,375 @@
+#!/usr/bin/env python3
+"""Writes the inputs that fuzzing begins with: FOLDER/<target>/<name>.
+
+    python3 fuzz/make_seeds.py FOLDER
+
+They are the committed models and tokenizers of golden/ made small: of a model one layer of the least
+width its types allow, of a vocabulary a few tokens. All are sound: the tests hold fathom to taking
+each of them. Needs the standard library only.
+"""
+
+import json
+import struct
+import sys
+from pathlib import Path
+
+GOLDEN = Path(__file__).resolve().parent.parent / "golden"
+
+# ---- Tokenizers ---------------------------------------------------------------------------------
+
+CHARACTERS = ["a", "e", "h", "1", ".", "\u0120"]  # of the byte alphabet; the last stands for a space
+MERGES = 4  # kept, with all that they need
+
+
+def closure_of(merges):
+    """The merges with those that make their parts, as pairs in the order of `merges`."""
+    made = {left + right: (left, right) for left, right in merges}
+    kept, waiting = set(), merges[:MERGES]
+    while waiting:
+        pair = waiting.pop()
+        if pair not in kept:
+            kept.add(pair)
+            waiting += [made[part] for part in pair if part in made]
+    return [pair for pair in merges if pair in kept]
+
+
+def kept_tokens(merges):
+    return {*CHARACTERS, *(token for left, right in merges for token in (left, right, left + right))}
+
+
+def small_tokenizer(original):
+    """A tokenizer.json with few tokens, whose ids close up in their old order."""
+    small = json.loads(json.dumps(original))
+    model = small["model"]
+    pairs = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in model["merges"]]
+    as_text = bool(model["merges"]) and isinstance(model["merges"][0], str)
+    pairs = closure_of(pairs)
+    added = {token["content"] for token in small["added_tokens"]}
+    keep = kept_tokens(pairs) | added
+    ids = {text: number for text, number in model["vocab"].items() if text in keep}
+    ids |= {token["content"]: token["id"] for token in small["added_tokens"]}
+    new_ids = {text: i for i, text in enumerate(sorted(ids, key=ids.get))}
+    model["vocab"] = {text: new_ids[text] for text in new_ids if text in model["vocab"]}
+    model["merges"] = [" ".join(pair) if as_text else list(pair) for pair in pairs]
+    for token in small["added_tokens"]:
+        token["id"] = new_ids[token["content"]]
+    for processor in (small["post_processor"] or {}).get("processors", []):
+        for text, token in processor.get("special_tokens", {}).items():
+            token["ids"] = [new_ids[text]]
+    return small
+
+
+def compact(value):
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def tokenizer_seeds():
+    for path in sorted((GOLDEN / "tokenizers").glob("*.json")):
+        original = json.loads(path.read_text())
+        yield path.stem, compact(small_tokenizer(original))
+
+    # What none of the goldens has.
+    gpt2 = json.loads((GOLDEN / "tokenizers" / "gpt2.json").read_text())
+    splits = small_tokenizer(gpt2)
+    splits["normalizer"] = {"type": "Sequence", "normalizers": [{"type": "NFC"}]}
+    splits["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [
+        {"type": "Digits", "individual_digits": False},
+        {"type": "Split", "pattern": {"String": " "}, "behavior": "Removed", "invert": False},
+        {"type": "Split", "pattern": {"Regex": r"[^\s\p{N}]+?|(?<=a)x{1,3}|(?i:'s)+"},
+         "behavior": "Removed", "invert": True},
+        {"type": "ByteLevel", "add_prefix_space": True, "use_regex": False}]}
+    splits["post_processor"] = {
+        "type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<|endoftext|>", "type_id": 0}}],
+        "special_tokens": {"<|endoftext|>": {"ids": [0]}}}
+    yield "splits", compact(splits)
+
+    all_bytes = small_tokenizer(gpt2)
+    model = all_bytes["model"]
+    singles = [text for text in gpt2["model"]["vocab"] if len(text) == 1]
+    model["vocab"] = {text: i for i, text in enumerate(["<|endoftext|>", *singles])}
+    model |= {"merges": [], "unk_token": "<|endoftext|>"}
+    yield "all-bytes", compact(all_bytes)
+
+
+# ---- GGUF ---------------------------------------------------------------------------------------
+
+NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+STRING, ARRAY = 8, 9
+F16 = 1
+BLOCKS = {0: (1, 4), 1: (1, 2), 30: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24),
+          8: (32, 34), 12: (256, 144), 13: (256, 176), 14: (256, 210)}  # type: elements, bytes
+
+
+class Reader:
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def number(self, kind):
+        value = struct.unpack_from("<" + kind, self.data, self.at)[0]
+        self.at += struct.calcsize("<" + kind)
+        return value
+
+    def string(self):
+        length = self.number("Q")
+        self.at += length
+        return self.data[self.at - length : self.at]
+
+    def value(self, kind):
+        if kind == STRING:
+            return self.string()
+        if kind == ARRAY:
+            kind = self.number("I")
+            return kind, [self.value(kind) for _ in range(self.number("Q"))]
+        return self.number(NUMBERS[kind])
+
+
+def read_gguf(data):
+    """Metadata as {key: (type, value)} and tensors as {name: (shape innermost first, type)}."""
+    reader = Reader(data)
+    reader.at = 8
+    tensor_count, key_count = reader.number("Q"), reader.number("Q")
+    metadata = {}
+    for _ in range(key_count):
+        key = reader.string().decode()
+        kind = reader.number("I")
+        metadata[key] = kind, reader.value(kind)
+    tensors = {}
+    for _ in range(tensor_count):
+        name = reader.string().decode()
+        shape = [reader.number("Q") for _ in range(reader.number("I"))]
+        tensors[name] = shape, reader.number("I")
+        reader.number("Q")
+    return metadata, tensors
+
+
+def packed_string(text):
+    return struct.pack("<Q", len(text)) + text
+
+
+def packed_value(kind, value):
+    if kind == STRING:
+        return packed_string(value)
+    if kind == ARRAY:
+        kind, values = value
+        return struct.pack("<IQ", kind, len(values)) + b"".join(packed_value(kind, v) for v in values)
+    return struct.pack("<" + NUMBERS[kind], value)
+
+
+def padded(data, alignment=32):
+    return data + bytes(-len(data) % alignment)
+
+
+def write_gguf(metadata, tensors, version=3):
+    """`tensors`: {name: (shape innermost first, type, bytes)}."""
+    out = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(metadata))
+    for key, (kind, value) in metadata.items():
+        out += packed_string(key.encode()) + struct.pack("<I", kind) + packed_value(kind, value)
+    data = b""
+    for name, (shape, kind, content) in tensors.items():
+        out += packed_string(name.encode()) + struct.pack("<I", len(shape))
+        out += b"".join(struct.pack("<Q", extent) for extent in shape)
+        out += struct.pack("<IQ", kind, len(data))
+        data = padded(data + content)
+    return padded(out) + data
+
+
+def small_gguf(original):
+    """One layer with one head of two dimensions, and few tokens."""
+    metadata, tensors = read_gguf(original)
+
+    tokens = [t.decode() for t in metadata["tokenizer.ggml.tokens"][1][1]]
+    types = metadata["tokenizer.ggml.token_type"][1][1]
+    pairs = [tuple(m.decode().split(" ")) for m in metadata["tokenizer.ggml.merges"][1][1]]
+    pairs = closure_of(pairs)
+    keep = kept_tokens(pairs)
+    ids = [i for i, text in enumerate(tokens) if text in keep or types[i] != 1]
+    metadata["tokenizer.ggml.tokens"] = ARRAY, (STRING, [tokens[i].encode() for i in ids])
+    metadata["tokenizer.ggml.token_type"] = ARRAY, (5, [types[i] for i in ids])
+    metadata["tokenizer.ggml.merges"] = ARRAY, (STRING, [" ".join(pair).encode() for pair in pairs])
+    for key, (kind, value) in metadata.items():
+        if key.endswith("_token_id"):
+            metadata[key] = kind, ids.index(value)
+
+    width = 4 if BLOCKS[tensors["token_embd.weight"][1]][0] == 1 else 32
+    head, inner, vocabulary = 2, 1, len(ids)
+    for key, value in {"llama.block_count": 1, "llama.embedding_length": width, "llama.attention.head_count": 1,
+                       "llama.attention.head_count_kv": 1, "llama.feed_forward_length": inner,
+                       "llama.attention.key_length": head, "llama.attention.value_length": head,
+                       "llama.rope.dimension_count": head, "llama.vocab_size": vocabulary}.items():
+        metadata[key] = 4, value
+    shapes = {"token_embd": (width, vocabulary), "output": (width, vocabulary), "output_norm": (width,),
+              "rope_freqs": (head // 2,), "attn_norm": (width,), "ffn_norm": (width,), "attn_q": (width, head),
+              "attn_k": (width, head), "attn_v": (width, head), "attn_output": (head, width),
+              "ffn_gate": (width, inner), "ffn_up": (width, inner), "ffn_down": (inner, width)}
+    small = {}
+    for name, (_, kind) in tensors.items():
+        if name.startswith("blk.") and not name.startswith("blk.0."):
+            continue
+        role, part = name.removeprefix("blk.0.").split(".")
+        shape = shapes[role] if part == "weight" else shapes[role][1:]
+        elements, size = BLOCKS[kind]
+        if shape[0] % elements != 0:
+            small[f"block.{kind}"] = (elements,), kind, bytes(size)  # so that the type is there once
+            kind, elements, size = F16, *BLOCKS[F16]
+        count = product(shape) // elements
+        content = bytes(count * size)
+        if role == "rope_freqs":
+            content = struct.pack("<f", 1)
+        small[name] = shape, kind, content
+    return write_gguf(metadata, small)
+
+
+def gguf_seeds():
+    for path in sorted((GOLDEN / "tiny_gguf").glob("*.gguf")):
+        yield path.stem, small_gguf(path.read_bytes())
+
+    # Metadata of every type, and another alignment and version.
+    metadata, tensors = read_gguf(small_gguf((GOLDEN / "tiny_gguf" / "f32.gguf").read_bytes()))
+    metadata["general.alignment"] = 4, 1
+    for kind in NUMBERS:
+        metadata[f"x.{kind}"] = kind, 1
+        metadata[f"x.array.{kind}"] = ARRAY, (kind, [0, 1])
+    content = {name: (shape, kind, bytes(4 * product(shape))) for name, (shape, kind) in tensors.items()}
+    yield "all-types", write_gguf(metadata, content, version=2)
+
+
+def product(shape):
+    result = 1
+    for extent in shape:
+        result *= extent
+    return result
+
+
+# ---- Hugging Face folders -----------------------------------------------------------------------
+
+DTYPE_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
+
+
+def small_safetensors(original, shape_of):
+    """The tensors for which shape_of(name) is no None, in that shape, with zeros for elements."""
+    length = struct.unpack_from("<Q", original)[0]
+    header, small, end = json.loads(original[8 : 8 + length]), {}, 0
+    for name, tensor in header.items():
+        if name == "__metadata__":
+            small[name] = tensor
+        elif (shape := shape_of(name)) is not None:
+            size = product(shape) * DTYPE_BYTES[tensor["dtype"]]
+            small[name] = tensor | {"shape": shape, "data_offsets": [end, end + size]}
+            end += size
+    text = compact(small)
+    return struct.pack("<Q", len(text)) + text + bytes(end)
+
+
+def shape_in(vocabulary):
+    """Shapes by tensor name in a model of one layer with two heads of four dimensions."""
+    width, heads, inner = 8, 8, 2
+    shapes = {"embed_tokens": [vocabulary, width], "lm_head": [vocabulary, width], "norm": [width],
+              "input_layernorm": [width], "post_attention_layernorm": [width], "q_proj": [heads, width],
+              "k_proj": [heads, width], "v_proj": [heads, width], "o_proj": [width, heads],
+              "gate_proj": [inner, width], "up_proj": [inner, width], "down_proj": [width, inner]}
+
+    def shape_of(name):
+        if ".layers." in name and ".layers.0." not in name:
+            return None
+        role, part = name.split(".")[-2:]
+        return shapes[role] if part == "weight" else shapes[role][:1]
+
+    return shape_of
+
+
+def safetensors_seeds():
+    for folder in sorted((GOLDEN / "tiny").iterdir()):
+        for path in sorted(folder.glob("*.safetensors")):
+            def shape_of(name):
+                return [2, 3] if "embed" in name or "lm_head" in name else [4] if "norm" in name else None
+            yield f"{folder.name}-{path.stem}", small_safetensors(path.read_bytes(), shape_of)
+    yield "empty", struct.pack("<Q", 2) + b"{}"
+
+
+def small_folder(folder):
+    """The files of a model, each after a line "@ NAME"."""
+    tokenizer = small_tokenizer(json.loads((folder / "tokenizer.json").read_text()))
+    vocabulary = len({**tokenizer["model"]["vocab"], **{t["content"]: 0 for t in tokenizer["added_tokens"]}})
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"vocab_size": vocabulary, "hidden_size": 8, "intermediate_size": 2, "num_hidden_layers": 1,
+               "num_attention_heads": 2, "num_key_value_heads": 2}
+    if "head_dim" in config:
+        config["head_dim"] = 4
+    files = {"config.json": compact(config), "tokenizer.json": compact(tokenizer)}
+    for name in ("generation_config.json", "tokenizer_config.json"):
+        files[name] = compact(json.loads((folder / name).read_text()))
+    shape_of = shape_in(vocabulary)
+    for path in sorted(folder.glob("*.safetensors")):
+        files[path.name] = small_safetensors(path.read_bytes(), shape_of)
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        value = json.loads(index.read_text())
+        value["weight_map"] = {n: shard for n, shard in value["weight_map"].items() if shape_of(n) is not None}
+        files[index.name] = compact(value)
+    return files
+
+
+def folder_seeds():
+    def joined(files):
+        return b"\n".join(b"@ " + name.encode() + b"\n" + content for name, content in files.items())
+
+    for folder in sorted((GOLDEN / "tiny").iterdir()):
+        files = small_folder(folder)
+        yield folder.name, joined(files)
+    files["chat_template.jinja"] = b"{{ bos_token }}{% for message in messages %}{% endfor %}"
+    config = json.loads(files["tokenizer_config.json"])
+    config["chat_template"] = [{"name": "default", "template": config["chat_template"]}]
+    config["bos_token"] = {"content": config["bos_token"], "special": True}
+    files["tokenizer_config.json"] = compact(config)
+    yield "chat-template-file", joined(files)
+    del files["chat_template.jinja"]
+    yield "chat-template-list", joined(files)
+
+
+# ---- Texts --------------------------------------------------------------------------------------
+
+
+def text_seeds():
+    for number, text in enumerate(json.loads((GOLDEN / "hard_strings.json").read_text())):
+        yield f"{number:03}", text.encode(errors="surrogatepass")
+
+
+def chat_template_seeds():
+    templates = json.loads((GOLDEN / "chat_templates.json").read_text())["templates"]
+    for number, entry in enumerate(templates):
+        if entry["family"] is not None:  # the others are refused
+            yield f"{number:02}-{entry['family']}", entry["template"].encode()
+
+
+def jsonl_seeds():
+    yield "prompt", b'{"prompt":"How deep is it?","response":"Ten fathoms."}\n\n{"id":7,"prompt":"","response":""}\n'
+    yield "instruction", (b'{"id":"a","instruction":"Add.","input":"1 2","output":"3"}\r\n'
+                          b'{"instruction":"Name a sea.","context":"","response":"The North Sea.","x":[null,1.5e3]}')
+    yield "article", b' \t\n{"id":{"a":[true]},"article":"It rained.\\u00e9\\ud83c\\udf0a","highlights":"Rain."}'
+
+
+SEEDS = {
+    "gguf": gguf_seeds,
+    "safetensors": safetensors_seeds,
+    "folder": folder_seeds,
+    "tokenizer_json": tokenizer_seeds,
+    "encode": text_seeds,
+    "chat_template": chat_template_seeds,
+    "jsonl": jsonl_seeds,
+}
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit("usage: make_seeds.py FOLDER")
+    for target, seeds in SEEDS.items():
+        folder = Path(sys.argv[1]) / target
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.iterdir():
+            old.unlink()
+        for name, content in seeds():
+            (folder / name).write_bytes(content)
+
+
+if __name__ == "__main__":
+    main()
