@@ -43,13 +43,11 @@ void wait_while_equal(const std::atomic<T>& value, T old) {
 
 }  // namespace
 
-WorkRange share_of(std::size_t items, int worker, int workers) {
-  const auto w = static_cast<std::size_t>(worker);
-  const auto n = static_cast<std::size_t>(workers);
-  const std::size_t each = items / n;
-  const std::size_t extra = items % n;
-  const std::size_t begin = w * each + (w < extra ? w : extra);
-  return {begin, begin + each + (w < extra ? 1 : 0)};
+WorkRange share_of(std::size_t items, std::size_t part, std::size_t parts) {
+  const std::size_t each = items / parts;
+  const std::size_t extra = items % parts;
+  const std::size_t begin = part * each + (part < extra ? part : extra);
+  return {begin, begin + each + (part < extra ? 1 : 0)};
 }
 
 ThreadTeam::ThreadTeam(int size) {
@@ -69,25 +67,55 @@ ThreadTeam::~ThreadTeam() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-void ThreadTeam::call_work(int worker) noexcept {
+WorkRange ThreadTeam::range_of(std::size_t items, std::uint32_t part) const {
+  const auto workers = static_cast<std::size_t>(size());
+  const std::size_t stage = part / workers;
+  std::size_t before = 0;
+  for (std::size_t s = 0; s < stage; ++s) before += stages[s];
+  const std::size_t begin = items * before / 8;
+  const std::size_t end = items * (before + stages[stage]) / 8;
+  const WorkRange range = share_of(end - begin, part % workers, workers);
+  return {begin + range.begin, begin + range.end};
+}
+
+void ThreadTeam::call_work(std::uint32_t part, int worker) noexcept {
   try {
-    work_(context_, worker);
+    work_(context_, part, worker);
   } catch (...) {
     const std::scoped_lock lock(failure_mutex_);
     if (!failure_) failure_ = std::current_exception();
   }
 }
 
-void ThreadTeam::run_erased(ErasedWork work, void* context) {
+// Takes parts of the round until none is left. A worker that comes late takes none, or those of the
+// next round, which is as good.
+void ThreadTeam::take_parts(int worker) {
+  std::uint32_t taken = 0;
+  std::uint32_t parts = 0;
+  while (true) {
+    const std::uint64_t next = next_.fetch_add(1, std::memory_order_acq_rel);
+    const auto part = static_cast<std::uint32_t>(next);
+    if (part >= next >> 32) break;
+    parts = static_cast<std::uint32_t>(next >> 32);
+    ++taken;
+    call_work(part, worker);
+  }
+  if (taken > 0 && done_.fetch_add(taken, std::memory_order_acq_rel) + taken == parts) {
+    done_.notify_all();
+  }
+}
+
+void ThreadTeam::run_erased(ErasedWork work, void* context, std::uint32_t parts) {
   work_ = work;
   context_ = context;
-  running_.store(static_cast<std::uint32_t>(threads_.size()), std::memory_order_relaxed);
+  done_.store(0, std::memory_order_relaxed);
+  next_.store(std::uint64_t{parts} << 32, std::memory_order_release);
   round_.fetch_add(1, std::memory_order_release);
   round_.notify_all();
-  call_work(0);
-  for (auto left = running_.load(std::memory_order_acquire); left != 0;
-       left = running_.load(std::memory_order_acquire)) {
-    wait_while_equal(running_, left);
+  take_parts(0);
+  for (auto done = done_.load(std::memory_order_acquire); done != parts;
+       done = done_.load(std::memory_order_acquire)) {
+    wait_while_equal(done_, done);
   }
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
 }
@@ -97,10 +125,9 @@ void ThreadTeam::worker_loop(int worker) {
   std::uint32_t seen = 0;
   while (true) {
     wait_while_equal(round_, seen);
-    ++seen;
+    seen = round_.load(std::memory_order_acquire);
     if (stopping_.load(std::memory_order_relaxed)) return;
-    call_work(worker);
-    if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_all();
+    take_parts(worker);
   }
 }
 

@@ -14,12 +14,12 @@ namespace {
 
 TEST(ThreadTeam, SharesCoverAllItemsInOrder) {
   for (std::size_t items = 0; items < 40; ++items) {
-    for (int workers = 1; workers <= 9; ++workers) {
+    for (std::size_t parts = 1; parts <= 9; ++parts) {
       std::size_t next = 0;
-      for (int worker = 0; worker < workers; ++worker) {
-        const WorkRange range = share_of(items, worker, workers);
+      for (std::size_t part = 0; part < parts; ++part) {
+        const WorkRange range = share_of(items, part, parts);
         EXPECT_EQ(range.begin, next);
-        EXPECT_LE(range.end - range.begin, items / static_cast<std::size_t>(workers) + 1);
+        EXPECT_LE(range.end - range.begin, items / parts + 1);
         next = range.end;
       }
       EXPECT_EQ(next, items);
@@ -27,16 +27,54 @@ TEST(ThreadTeam, SharesCoverAllItemsInOrder) {
   }
 }
 
-TEST(ThreadTeam, EveryWorkerRunsOnceARound) {
+TEST(ThreadTeam, EveryPartRunsOnceARound) {
   for (const int size : {1, 2, 3, 8}) {
     ThreadTeam team(size);
     ASSERT_EQ(team.size(), size);
     std::vector<int> calls(static_cast<std::size_t>(size), 0);
     for (int round = 0; round < 2000; ++round) {
-      team.run([&](int worker) { ++calls[static_cast<std::size_t>(worker)]; });
+      team.run([&](int part) { ++calls[static_cast<std::size_t>(part)]; });
     }
     for (const int n : calls) EXPECT_EQ(n, 2000);
   }
+}
+
+TEST(ThreadTeam, RangesCoverAllItemsOnceAndWorkersDoNotMeet) {
+  for (const int size : {1, 2, 3, 5}) {
+    ThreadTeam team(size);
+    std::vector<int> busy(static_cast<std::size_t>(size), 0);
+    for (std::size_t items = 0; items < 100; ++items) {
+      std::vector<int> calls(items, 0);
+      team.run_shares(items, 1, [&](std::size_t begin, std::size_t end, int worker) {
+        EXPECT_LT(begin, end);
+        int& mine = busy.at(static_cast<std::size_t>(worker));
+        EXPECT_EQ(mine++, 0);
+        for (std::size_t i = begin; i < end; ++i) ++calls[i];
+        --mine;
+      });
+      for (const int n : calls) ASSERT_EQ(n, 1) << items << " items, " << size << " workers";
+    }
+  }
+}
+
+// A worker that is kept from its CPU holds up the part that it is at; the others' are done without
+// it.
+TEST(ThreadTeam, PartsDoNotWaitForAWorkerThatIsBusy) {
+  ThreadTeam team(2);
+  std::atomic<std::size_t> by_caller{0};
+  std::atomic<bool> helper_stuck{false};
+  const std::thread::id caller = std::this_thread::get_id();
+  team.run_shares(800, 1, [&](std::size_t begin, std::size_t end) {
+    if (std::this_thread::get_id() == caller) {
+      // The helper gets its first part before the caller goes on.
+      while (!helper_stuck.load()) std::this_thread::yield();
+      by_caller += end - begin;
+    } else {
+      helper_stuck = true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+  });
+  EXPECT_GE(by_caller.load(), 550U);
 }
 
 TEST(ThreadTeam, WorkersThatSleptWakeUp) {

@@ -242,10 +242,9 @@ void CpuModel::attention(LayerIndex layer) {
   const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
   const auto attend = precision_ == Precision::exact ? kernels_.attend_float : kernels_.attend_half;
   attended_.resize(count, query_width, ActivationQuantization::int8);
-  team_.run([&](int worker) {
-    const auto w = static_cast<std::size_t>(worker);
-    // Every worker takes each n-th item: later rows see more positions.
-    for (std::size_t item = w; item < count * items_per_row; item += workers) {
+  team_.run_shares(count * items_per_row, 1, [&](std::size_t begin, std::size_t end, int worker) {
+    float* const scratch = attention_scratch_[static_cast<std::size_t>(worker)].data();
+    for (std::size_t item = begin; item < end; ++item) {
       const std::size_t i = item / items_per_row;
       const std::size_t kv_head = item % items_per_row / parts;
       const std::size_t first = item % parts * together;
@@ -261,7 +260,7 @@ void CpuModel::attention(LayerIndex layer) {
               .value_offset = cache_layout_.value_offset(kv_head),
               .scale = scale,
               .out = attended_.row(i) + head * head_dim,
-              .scratch = attention_scratch_[w].data()});
+              .scratch = scratch});
     }
   });
 }

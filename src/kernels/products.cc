@@ -72,12 +72,18 @@ void multiply(ThreadTeam& team, const Kernels& kernels, const Activations& activ
   const std::size_t rows = activations.rows();
   if (rows == 0) return;
   const ActivationView view = activations.view();
-  team.run([&](int worker) {
+  // All products' panels in one row.
+  std::size_t panels = 0;
+  for (const Product& product : products) panels += product.weights->panels();
+  team.run_shares(panels, 1, [&](std::size_t begin, std::size_t end) {
     alignas(64) PanelOut out;
+    std::size_t before = 0;
     for (const Product& product : products) {
       const PackedMatrix& weights = *product.weights;
-      const WorkRange range = share_of(weights.panels(), worker, team.size());
-      for (std::size_t panel = range.begin; panel < range.end; ++panel) {
+      const std::size_t first_panel = std::max(begin, before) - before;
+      const std::size_t end_panel = std::min(end - std::min(end, before), weights.panels());
+      before += weights.panels();
+      for (std::size_t panel = first_panel; panel < end_panel; ++panel) {
         const std::size_t lanes = lanes_of(weights, panel);
         for (std::size_t first = 0; first < rows; first += panel_product_rows) {
           const std::size_t count = std::min(panel_product_rows, rows - first);
@@ -102,11 +108,10 @@ void multiply_swiglu(ThreadTeam& team, const Kernels& kernels, const Activations
   const std::size_t rows = activations.rows();
   if (rows == 0) return;
   const ActivationView view = activations.view();
-  team.run([&](int worker) {
+  team.run_shares(gate.panels(), 1, [&](std::size_t begin, std::size_t end) {
     alignas(64) PanelOut gated;
     alignas(64) PanelOut upward;
-    const WorkRange range = share_of(gate.panels(), worker, team.size());
-    for (std::size_t panel = range.begin; panel < range.end; ++panel) {
+    for (std::size_t panel = begin; panel < end; ++panel) {
       const std::size_t lanes = lanes_of(gate, panel);
       for (std::size_t first = 0; first < rows; first += panel_product_rows) {
         const std::size_t count = std::min(panel_product_rows, rows - first);
