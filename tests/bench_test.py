@@ -1,4 +1,4 @@
-"""fathom bench: its JSON, and that skipping layers pays. Wants the machine for itself."""
+"""fathom bench: its JSON, and that skipping layers and batches pay. Wants the machine for itself."""
 
 import json
 import unittest
@@ -17,7 +17,7 @@ class BenchTest(ProgramTest):
     def test_json_and_speed(self):
         result = self.bench("--depth", "first:15,uniform:15", "--prompt-tokens", 128, "--new-tokens", 32,
                             "--context", 64, "--repeat", 5)
-        for key, expected in {"prompt_tokens": 128, "new_tokens": 32, "context": 64, "repeat": 5,
+        for key, expected in {"prompt_tokens": 128, "new_tokens": 32, "context": 64, "batch": 1, "repeat": 5,
                               "precision": "fast"}.items():
             self.assertEqual(result[key], expected)
         self.assertGreater(result["read_bandwidth_gb_per_s"], 1)
@@ -30,10 +30,12 @@ class BenchTest(ProgramTest):
                     self.assertGreater(speed["minimum"], 1)
                     self.assertLessEqual(speed["minimum"], speed["median"])
                     self.assertLessEqual(speed["median"], speed["maximum"])
-                rate = each["bytes_per_token"] * each["decode"]["tokens_per_s"]["median"] / 1e9
+                rate = each["bytes_per_step"] * each["decode"]["tokens_per_s"]["median"] / 1e9
                 self.assertAlmostEqual(each["gb_per_s"], rate, delta=0.01 * rate)
                 self.assertAlmostEqual(each["read_bandwidth_share"],
                                        rate / result["read_bandwidth_gb_per_s"], places=2)
+                self.assertEqual(each["decode"]["tokens_per_s_each"], each["decode"]["tokens_per_s"])
+        self.assertNotIn("mixed", result)
         full = depths["full"]
         self.assertEqual((full["layers"], full["speedup"], full["ceiling"]), (30, 1, 1))
         for name in ("first:15", "uniform:15"):
@@ -44,10 +46,39 @@ class BenchTest(ProgramTest):
             self.assertLess(half["ceiling"], 2)  # half the layers, and the head remains
             self.assertLess(half["bytes_per_token"], full["bytes_per_token"])
 
+    def test_batch(self):
+        args = ["--depth", "uniform:8,uniform:15,full", "--prompt-tokens", 8, "--new-tokens", 8, "--context", 64, "--repeat", 3]
+        alone = {each["depth"]: each for each in self.bench(*args)["depths"]}
+        result = self.bench(*args, "--batch", 6, "--mixed")
+        self.assertEqual(result["batch"], 6)
+        for each in result["depths"]:
+            with self.subTest(each["depth"]):
+                for key in ("median", "minimum", "maximum"):
+                    together, one = (each["decode"][name][key] for name in ("tokens_per_s", "tokens_per_s_each"))
+                    self.assertAlmostEqual(together, 6 * one, delta=0.001 * together)
+                rate = each["bytes_per_step"] * each["decode"]["tokens_per_s_each"]["median"] / 1e9
+                self.assertAlmostEqual(each["gb_per_s"], rate, delta=0.01 * rate)
+                # The weights are read once for all sequences, which is what a batch is for; caches are not.
+                self.assertGreater(each["bytes_per_step"], alone[each["depth"]]["bytes_per_step"])
+                self.assertLess(each["bytes_per_step"], 1.2 * alone[each["depth"]]["bytes_per_step"])
+                self.assertGreater(each["decode"]["tokens_per_s"]["maximum"],
+                                   1.2 * alone[each["depth"]]["decode"]["tokens_per_s"]["median"])
+        mixed = result["mixed"]
+        self.assertEqual(mixed["sequences"], ["uniform:8", "uniform:15", "full"] * 2)
+        self.assertAlmostEqual(mixed["decode"]["tokens_per_s"]["median"], 6 * mixed["decode"]["tokens_per_s_each"]["median"], places=3)
+        ratio = mixed["step_time_ratio"]
+        self.assertLessEqual(ratio["minimum"], ratio["median"])
+        self.assertGreater(ratio["maximum"], 0.7)
+        self.assertLess(ratio["minimum"], 1.4)
+
     def test_text(self):
-        text = self.fathom_ok("bench", "--depth", "first:3", "--prompt-tokens", 8, "--new-tokens", 4,
-                              "--repeat", 1)
-        for word in ("read bandwidth", "speed-up", "ceiling", "full", "first:3"):
+        args = ["--prompt-tokens", 8, "--new-tokens", 4, "--repeat", 1]
+        text = self.fathom_ok("bench", "--depth", "first:3", *args)
+        for word in ("read bandwidth", "speed-up", "ceiling", "full", "first:3", "1 at once"):
+            self.assertIn(word, text)
+        self.assertNotIn("mixed", text)
+        text = self.fathom_ok("bench", "--depth", "first:3,first:5", "--batch", 2, "--mixed", *args)
+        for word in ("2 at once", "a mixed step takes"):
             self.assertIn(word, text)
 
     def test_mistakes(self):
@@ -59,6 +90,9 @@ class BenchTest(ProgramTest):
             (["--prompt-tokens", "-1"], ["prompt-tokens"]),
             (["--context", "8192"], ["context", "8192"]),
             (["--threads", "0"], ["threads"]),
+            (["--batch", "0"], ["batch"]),
+            (["--batch", "1025"], ["batch"]),
+            (["--mixed", "--depth", "first:3,full"], ["--mixed", "--batch", "2 policies"]),
         ]:
             with self.subTest(args):
                 self.assert_refused(self.fathom("bench", *args), *words)

@@ -2,7 +2,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <iostream>
-#include <limits>
 #include <memory>
 #include <optional>
 #include <poll.h>
@@ -14,8 +13,12 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "base/random.h"
 #include "base/stopwatch.h"
 #include "cli/command.h"
+#include "cli/generate_batch.h"
+#include "cli/generate_options.h"
+#include "cli/generation_json.h"
 #include "cli/interrupt.h"
 #include "cli/json_output.h"
 #include "cli/model_options.h"
@@ -28,16 +31,14 @@ namespace {
 
 constexpr std::size_t longest_prompt_file = std::size_t{256} << 20;
 
-struct Options {
-  ModelOption model;
-  EngineOptions engine;
+struct Options : GenerateCommandOptions {
   std::optional<std::string> prompt;
   std::optional<std::string> prompt_file;
   bool interactive = false;
-  std::optional<std::string> system;
-  bool raw = false;
-  std::string depth = "full";
-  GenerateOptions generate;
+  std::optional<std::string> id;
+  std::optional<std::string> batch_file;
+  std::optional<std::string> out;
+  std::optional<std::size_t> batch;
   bool json = false;
 };
 
@@ -85,39 +86,15 @@ void print_statistics(const Report& report) {
              name(result.reason));
 }
 
-Json logprobs_json(const Generation& result) {
-  Json list = Json::array();
-  for (const GeneratedToken& token : result.tokens) {
-    Json alternatives = Json::array();
-    for (const TokenLogprob& each : token.alternatives) {
-      alternatives.push_back({{"token", each.token.value}, {"logprob", each.logprob}});
-    }
-    list.push_back({{"token", token.token.value},
-                    {"logprob", token.logprob.value_or(0)},
-                    {"alternatives", std::move(alternatives)}});
-  }
-  return list;
-}
-
 Json result_json(const Options& options, const Report& report, std::span<const TokenId> prompt) {
   const Generation& result = report.result;
-  Json tokens = Json::array();
-  for (const GeneratedToken& token : result.tokens) tokens.push_back(token.token.value);
-  Json json{{"depth", to_string(parse_policy(options.depth))},
-            {"route", report.route.to_string()},
-            {"prompt_tokens", to_json(prompt)},
-            {"tokens", std::move(tokens)},
-            {"text", result.text},
-            {"stop_reason", name(result.reason)},
-            {"mean_layers", nullptr},
-            {"timing",
-             {{"time_to_first_token_s", report.first_token_seconds},
-              {"prefill_s", result.prefill_seconds},
-              {"prefill_tokens_per_s", report.prompt_rate()},
-              {"decode_s", result.decode_seconds},
-              {"decode_tokens_per_s", report.decode_rate()},
-              {"decode_gb_per_s", report.gigabytes_per_second()}}}};
-  if (const auto layers = result.mean_layers()) json["mean_layers"] = *layers;
+  Json json = to_json(parse_policy(options.depth), report.route, prompt, result);
+  json["timing"] = {{"time_to_first_token_s", report.first_token_seconds},
+                    {"prefill_s", result.prefill_seconds},
+                    {"prefill_tokens_per_s", report.prompt_rate()},
+                    {"decode_s", result.decode_seconds},
+                    {"decode_tokens_per_s", report.decode_rate()},
+                    {"decode_gb_per_s", report.gigabytes_per_second()}};
   if (options.generate.logprobs > 0) json["logprobs"] = logprobs_json(result);
   return json;
 }
@@ -149,8 +126,7 @@ class Answerer {
       : options_(options),
         policy_(parse_policy(options.depth)),
         running_(options.model, options.engine),
-        prompts_(running_.model().files(),
-                 options.raw ? PromptMaker::Format::raw : PromptMaker::Format::chat),
+        prompts_(running_.model().files(), options.format()),
         stop_(stop_on_interrupt()) {
     // A depth that does not fit the model is told before anything is computed.
     (void)route(0);
@@ -163,10 +139,7 @@ class Answerer {
   // waited since `asked`. Returns the answer's text.
   std::string answer(std::span<const TokenId> prompt, std::uint64_t turn, const Stopwatch& asked) {
     CpuModel& model = running_.model();
-    if (prompt.size() > model.config().context) {
-      throw InputError(fmt::format("the prompt has {} tokens; the model's context is {}",
-                                   prompt.size(), model.config().context));
-    }
+    check_prompt_length(prompt, model.config());
     if (cache_ == nullptr) {
       const std::size_t wanted = prompt.size() + options_.generate.max_new_tokens;
       cache_ = model.new_cache(options_.interactive ? model.config().context
@@ -175,7 +148,7 @@ class Answerer {
     keep_common_past(prompt);
     GenerateOptions generate_options = options_.generate;
     generate_options.end_tokens = model.files().end_tokens;
-    generate_options.sequence = turn;
+    generate_options.sequence = sequence(turn);
     const RouteSelector selector(route(turn));
     const bool quiet = options_.json;
     const Generation result = generate(model, *cache_, model.files().tokenizer, prompt, selector,
@@ -202,7 +175,11 @@ class Answerer {
 
  private:
   [[nodiscard]] Route route(std::uint64_t turn) const {
-    return resolve(policy_, running_.model().config().depth(), options_.generate.seed, turn);
+    return resolve(policy_, running_.model().config().depth(), options_.generate.seed,
+                   sequence(turn));
+  }
+  [[nodiscard]] std::uint64_t sequence(std::uint64_t turn) const {
+    return options_.id ? sequence_key(*options_.id) : turn;
   }
 
   // Cuts the cache back to what it shares with `prompt` and every layer has: a routed answer is
@@ -227,11 +204,6 @@ class Answerer {
   std::vector<TokenId> past_;  // the tokens in the cache, and the last one sampled
 };
 
-std::vector<ChatMessage> opening(const Options& options) {
-  if (!options.system) return {};
-  return {{ChatRole::system, *options.system}};
-}
-
 // Until the person has typed a line or pressed Ctrl-C. A read by itself would sleep through a
 // Ctrl-C that comes just before it.
 void wait_for_line(const Answerer& answerer) {
@@ -243,7 +215,7 @@ void wait_for_line(const Answerer& answerer) {
 
 int chat(const Options& options) {
   Answerer answerer(options);
-  std::vector<ChatMessage> messages = opening(options);
+  std::vector<ChatMessage> messages = options.opening();
   const bool terminal = ::isatty(STDIN_FILENO) == 1;
   std::string line;
   for (std::uint64_t turn = 0;; ++turn) {
@@ -267,63 +239,37 @@ int answer_once(const Options& options, const Stopwatch& start) {
   const std::string prompt =
       options.prompt ? *options.prompt : read_text_file(*options.prompt_file, longest_prompt_file);
   Answerer answerer(options);
-  std::vector<TokenId> tokens;
-  if (options.raw) {
-    tokens = answerer.prompts().raw(prompt);
-    if (tokens.empty()) throw InputError("the prompt is empty");
-  } else {
-    std::vector<ChatMessage> messages = opening(options);
-    messages.push_back({ChatRole::user, prompt});
-    tokens = answerer.prompts().chat(messages);
-  }
-  answerer.answer(tokens, 0, start);
+  answerer.answer(options.prompt_tokens(answerer.prompts(), prompt), 0, start);
   return answerer.interrupted() ? exit_interrupted : 0;
 }
 
 int run(const Options& options, const Stopwatch& start) {
+  options.check();
+  const int inputs = (options.prompt ? 1 : 0) + (options.prompt_file ? 1 : 0) +
+                     (options.interactive ? 1 : 0) + (options.batch_file ? 1 : 0);
+  if (inputs != 1) throw InputError("give one of --prompt, --prompt-file, --batch-file and -i");
+  if (options.interactive && (options.raw || options.json)) {
+    throw InputError("-i is a chat at the terminal: it goes without --raw and --json");
+  }
+  if (options.id && (options.interactive || options.batch_file)) {
+    throw InputError("--id is of a single prompt: it goes with --prompt or --prompt-file");
+  }
+  if (!options.batch_file && (options.out || options.batch)) {
+    throw InputError("--out and --batch go with --batch-file");
+  }
+  if (options.batch_file) {
+    if (options.json) throw InputError("--batch-file writes JSON as it is: it goes without --json");
+    if (!options.out) throw InputError("--batch-file needs --out FILE");
+    return run_generate_batch(options, *options.batch_file, *options.out,
+                              options.batch.value_or(default_batch));
+  }
   const SamplingOptions& sampling = options.generate.sampling;
-  sampling.check();
   if (sampling.temperature == 0 && (sampling.top_k || sampling.top_p || sampling.min_p)) {
     fmt::print(stderr,
                "fathom: at --temperature 0 the likeliest token is taken, whatever --top-k, "
                "--top-p and --min-p say\n");
   }
-  const int inputs =
-      (options.prompt ? 1 : 0) + (options.prompt_file ? 1 : 0) + (options.interactive ? 1 : 0);
-  if (inputs != 1) throw InputError("give one of --prompt, --prompt-file and -i");
-  if (options.interactive && (options.raw || options.json)) {
-    throw InputError("-i is a chat at the terminal: it goes without --raw and --json");
-  }
-  if (options.raw && options.system) {
-    throw InputError("--raw gives the model the prompt as it is: it goes without --system");
-  }
   return options.interactive ? chat(options) : answer_once(options, start);
-}
-
-void add_sampling(CLI::App& command, GenerateOptions& generate) {
-  SamplingOptions& sampling = generate.sampling;
-  command.add_option("--temperature", sampling.temperature, "0 takes the likeliest token")
-      ->capture_default_str();
-  // Ranges of signed numbers: CLI11 takes -1 as an unsigned number, a huge one.
-  command.add_option("--top-k", sampling.top_k, "draw from the K likeliest")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30));
-  command.add_option("--top-p", sampling.top_p, "draw from the likeliest that make up P");
-  command.add_option("--min-p", sampling.min_p,
-                     "draw from those at least P times as likely as the likeliest");
-  command
-      .add_option("--repetition-penalty", sampling.repetition_penalty,
-                  "above 1 makes tokens that occurred less likely")
-      ->capture_default_str();
-  command.add_option("--seed", generate.seed, "of random draws")
-      ->check(CLI::Range(std::numeric_limits<std::int64_t>::max()))
-      ->capture_default_str();
-  command
-      .add_option("--stop", generate.stop_strings, "a text that ends the answer; may be repeated")
-      ->allow_extra_args(false);
-  command
-      .add_option("--logprobs", generate.logprobs,
-                  "report each token's log-probability and the N likeliest")
-      ->check(CLI::Range(0, 1000));
 }
 
 }  // namespace
@@ -332,19 +278,24 @@ Command add_generate(CLI::App& program) {
   const Stopwatch start;
   auto options = std::make_shared<Options>();
   CLI::App* const command =
-      program.add_subcommand("generate", "Answer a prompt, or chat, at a chosen depth");
-  options->model.add_to(*command);
+      program.add_subcommand("generate", "Answer prompts, or chat, at a chosen depth");
   command->add_option("--prompt", options->prompt, "the prompt");
   command->add_option("--prompt-file", options->prompt_file, "a file that holds the prompt");
   command->add_flag("-i,--interactive", options->interactive, "chat at the terminal");
-  command->add_option("--system", options->system, "the system message of the chat");
-  command->add_flag("--raw", options->raw, "no chat template: the prompt as it is");
-  command->add_option("--depth", options->depth, depth_help())->capture_default_str();
-  command->add_option("--max-new-tokens", options->generate.max_new_tokens, "the longest answer")
-      ->check(CLI::Range(std::size_t{1}, std::size_t{1} << 30))
-      ->capture_default_str();
-  options->engine.add_to(*command);
-  add_sampling(*command, options->generate);
+  command->add_option("--batch-file", options->batch_file,
+                      "JSON Lines of prompts: rows {prompt, id, depth, max_new_tokens, seed, "
+                      "temperature}, of which what is absent is as the options say");
+  command->add_option("--out", options->out,
+                      "where the answers to --batch-file go, as JSON Lines (docs/json.md); a run "
+                      "that was stopped goes on there");
+  command
+      ->add_option(
+          "--batch", options->batch,
+          fmt::format("answer up to N rows of --batch-file at once; default: {}", default_batch))
+      ->check(CLI::Range(std::size_t{1}, std::size_t{1024}));
+  command->add_option("--id", options->id,
+                      "keys a prompt's random draws, as its id does in --batch-file");
+  options->add_to(*command);
   command->add_flag("--json", options->json, "print one JSON object (docs/json.md)");
   add_example(*command,
               "fathom generate --prompt 'Why is the sky blue?' --depth layers:1-11,14-30");

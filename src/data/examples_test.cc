@@ -57,6 +57,15 @@ TEST_F(ExamplesTest, ReadsBothShapesAndSkipsEmptyLines) {
   EXPECT_THAT(plain_prompt(rows[2]), testing::Not(HasSubstr("### Input")));
 }
 
+TEST_F(ExamplesTest, RowsWithoutAnIdGoByTheirLine) {
+  const auto rows = read(
+      "{\"prompt\":\"a\",\"response\":\"b\",\"id\":null}\n\n"
+      "{\"prompt\":\"a\",\"response\":\"b\"}\n");
+  ASSERT_EQ(rows.size(), 2U);
+  EXPECT_EQ(rows[0].id, "1");
+  EXPECT_EQ(rows[1].id, "3");
+}
+
 TEST_F(ExamplesTest, ReadsDollysNamesLikeAlpacas) {
   const auto rows = read(
       "{\"instruction\":\"a\",\"context\":\"b\",\"response\":\"c\",\"category\":\"d\"}\n"

@@ -5,9 +5,9 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <numeric>
-#include <unordered_set>
 
 #include <fmt/format.h>
 
@@ -23,8 +23,13 @@ void require(bool ok, std::string_view option, double value, std::string_view ra
 // Running values side by side: compilers make vector instructions of them, but not of one.
 constexpr std::size_t lanes = 16;
 
-// exp(x) for x from -87 to 0, to about two units in the last place; NaN stays NaN. The library's
-// takes several times as long over a vocabulary, since it is called for one number at a time.
+// exp(-87), 1.6e-38: no longer matters in a sum from 1 on.
+constexpr float smallest_exponent = -87;
+constexpr float negligible = 1.7e-38F;
+
+// exp(x) for x from smallest_exponent to 0, to about two units in the last place; NaN stays NaN.
+// The library's takes several times as long over a vocabulary, since it is called for one number at
+// a time.
 float exp_nonpositive(float x) {
   // exp(x) = 2^n exp(r), |r| <= ln(2) / 2. Adding 1.5 * 2^23 rounds to an integer, which then
   // stands in the lowest bits.
@@ -46,22 +51,77 @@ float exp_nonpositive(float x) {
   return p * power;
 }
 
-// The first greatest value; NaNs are passed over.
-std::size_t argmax(std::span<const float> scores) {
+// The exponentials of numbers up to 0, negligible ones for those below smallest_exponent. Two
+// loops, which compilers make vector instructions of.
+void exp_in_place(std::span<float> values) {
+  for (float& value : values) value = smallest_exponent > value ? smallest_exponent : value;
+  for (float& value : values) value = exp_nonpositive(value);
+}
+
+// The greatest value; NaNs are passed over, and minus infinity is what there is without others.
+float maximum(std::span<const float> values) {
   std::array<float, lanes> maxima;
   maxima.fill(-std::numeric_limits<float>::infinity());
   std::size_t i = 0;
-  for (; i + lanes <= scores.size(); i += lanes) {
+  for (; i + lanes <= values.size(); i += lanes) {
     for (std::size_t k = 0; k < lanes; ++k) {
-      maxima[k] = scores[i + k] > maxima[k] ? scores[i + k] : maxima[k];
+      maxima[k] = values[i + k] > maxima[k] ? values[i + k] : maxima[k];
     }
   }
-  for (; i < scores.size(); ++i) maxima[0] = scores[i] > maxima[0] ? scores[i] : maxima[0];
-  const float largest = *std::max_element(maxima.begin(), maxima.end());
-  const auto where = std::find(scores.begin(), scores.end(), largest);
+  for (; i < values.size(); ++i) maxima[0] = values[i] > maxima[0] ? values[i] : maxima[0];
+  return *std::max_element(maxima.begin(), maxima.end());
+}
+
+double sum(std::span<const float> values) {
+  std::array<double, lanes> sums{};
+  std::size_t i = 0;
+  for (; i + lanes <= values.size(); i += lanes) {
+    for (std::size_t k = 0; k < lanes; ++k) sums[k] += values[i + k];
+  }
+  for (; i < values.size(); ++i) sums[0] += values[i];
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
+}
+
+// Calls visit(begin, block) for values in blocks.
+template <class Visit>
+void for_each_block(std::span<const float> values, std::size_t size, const Visit& visit) {
+  for (std::size_t begin = 0; begin < values.size(); begin += size) {
+    visit(begin, values.subspan(begin, std::min(size, values.size() - begin)));
+  }
+}
+
+// Of values that are summed up or searched block by block.
+constexpr std::size_t block_size = 512;
+
+// The first greatest value; NaNs are passed over.
+std::size_t argmax(std::span<const float> scores) {
+  float largest = -std::numeric_limits<float>::infinity();
+  std::size_t from = 0;  // the first block that holds it, so that no other is searched for it
+  for_each_block(scores, block_size, [&](std::size_t begin, std::span<const float> block) {
+    const float candidate = maximum(block);
+    if (candidate <= largest) return;
+    largest = candidate;
+    from = begin;
+  });
+  const auto where =
+      std::find(scores.begin() + static_cast<std::ptrdiff_t>(from), scores.end(), largest);
   if (where == scores.end())
     throw InputError("the model's logits are no numbers: its weights are damaged");
   return static_cast<std::size_t>(where - scores.begin());
+}
+
+// The first of some weights that `left` is within, less those before it. Roundings may leave
+// something at the end: then the last that is positive.
+template <class Weight>
+std::size_t falls_on(std::span<const Weight> weights, double& left) {
+  std::size_t last = 0;
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    if (weights[i] <= 0) continue;
+    if (left < weights[i]) return i;
+    left -= weights[i];
+    last = i;
+  }
+  return last;
 }
 
 }  // namespace
@@ -86,90 +146,126 @@ TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> 
                         const RandomKey& key) {
   std::span<const float> scores = logits;
   if (options_.repetition_penalty != 1) {
-    scores_.assign(logits.begin(), logits.end());
+    penalized_.assign(logits.begin(), logits.end());
     const auto penalty = static_cast<float>(options_.repetition_penalty);
-    std::unordered_set<TokenId> seen;
     for (const TokenId token : history) {
-      if (!seen.insert(token).second) continue;
-      float& score = scores_[token.index()];
-      score = score < 0 ? score * penalty : score / penalty;
+      const float logit = logits[token.index()];
+      penalized_[token.index()] = logit < 0 ? logit * penalty : logit / penalty;
     }
-    scores = scores_;
+    scores = penalized_;
   }
   const std::size_t best = argmax(scores);
   if (options_.temperature == 0) return TokenId{static_cast<std::int32_t>(best)};
 
-  candidates_.clear();
-  for (std::size_t id = 0; id < scores.size(); ++id) {
-    if (std::isnan(scores[id])) continue;
-    candidates_.push_back({scores[id], static_cast<std::int32_t>(id), 0});
-  }
-  if (options_.top_k && *options_.top_k < candidates_.size()) {
-    const auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(*options_.top_k);
-    std::nth_element(candidates_.begin(), end, candidates_.end(), likelier);
-    candidates_.erase(end, candidates_.end());
-    // In order, so that a draw does not depend on how the library selects.
-    std::sort(candidates_.begin(), candidates_.end(), likelier);
-  }
-  double total = 0;
-  for (Candidate& candidate : candidates_) {
-    candidate.weight = std::exp((candidate.score - scores[best]) / options_.temperature);
-    total += candidate.weight;
-  }
-  if (options_.top_p && *options_.top_p < 1) keep_nucleus(*options_.top_p * total);
+  weigh(scores, best);
+  if (options_.top_k) keep_top_k(scores, *options_.top_k);
+  if (options_.top_p && *options_.top_p < 1) keep_nucleus(scores, *options_.top_p);
   if (options_.min_p) {
     // The likeliest has weight 1.
-    std::erase_if(candidates_, [&](const Candidate& c) { return c.weight < *options_.min_p; });
+    const auto least = static_cast<float>(*options_.min_p);
+    for (float& weight : weights_) weight = weight < least ? 0 : weight;
   }
-  total = 0;
-  for (const Candidate& candidate : candidates_) total += candidate.weight;
-  double draw = RandomStream(key).uniform() * total;
-  std::size_t chosen = 0;
-  while (chosen + 1 < candidates_.size() && draw >= candidates_[chosen].weight) {
-    draw -= candidates_[chosen++].weight;
-  }
-  return TokenId{candidates_[chosen].id};
+  return TokenId{static_cast<std::int32_t>(draw(key))};
 }
 
-// Keeps the likeliest candidates that together weigh `wanted`. They are few: sorts no more of the
-// vocabulary than it takes.
-void Sampler::keep_nucleus(double wanted) {
+// weights_ = exp((scores - the best) / temperature), 0 for what is no number.
+void Sampler::weigh(std::span<const float> scores, std::size_t best) {
+  weights_.resize(scores.size());
+  // As a float it must not become 0, by which 0 would be divided.
+  const float temperature =
+      std::max(static_cast<float>(options_.temperature), std::numeric_limits<float>::min());
+  const float largest = scores[best];
+  for_each_block(scores, block_size, [&](std::size_t begin, std::span<const float> block) {
+    const auto weights = std::span(weights_).subspan(begin, block.size());
+    for (std::size_t i = 0; i < block.size(); ++i) weights[i] = (block[i] - largest) / temperature;
+    exp_in_place(weights);
+    for (float& weight : weights) weight = weight > negligible ? weight : 0;
+  });
+  weights_[best] = 1;  // also where it is infinite
+}
+
+// Takes the weight from all but the k likeliest.
+void Sampler::keep_top_k(std::span<const float> scores, std::size_t k) {
+  if (k >= scores.size()) return;
+  // If k blocks hold a score of at least x, so many tokens have one: only those must be sorted.
+  constexpr std::size_t small_block = 64;
+  maxima_.clear();
+  for_each_block(scores, small_block, [&](std::size_t /*begin*/, std::span<const float> block) {
+    maxima_.push_back(maximum(block));
+  });
+  float least = -std::numeric_limits<float>::infinity();
+  if (k <= maxima_.size()) {
+    const auto kth = maxima_.begin() + static_cast<std::ptrdiff_t>(k - 1);
+    std::nth_element(maxima_.begin(), kth, maxima_.end(), std::greater<>());
+    least = *kth;
+  }
+  candidates_.clear();
+  for (std::size_t id = 0; id < scores.size(); ++id) {
+    if (scores[id] >= least) candidates_.push_back({scores[id], weights_[id], id});
+  }
+  if (k < candidates_.size()) {
+    const auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(k);
+    std::nth_element(candidates_.begin(), end, candidates_.end(), likelier);
+    candidates_.erase(end, candidates_.end());
+  }
+  keep_candidates();
+}
+
+// Takes the weight from all but the likeliest tokens that together have `share` of it.
+void Sampler::keep_nucleus(std::span<const float> scores, double share) {
+  const double total = sum(weights_);
+  // All tokens of at most this weight have no more than what is not wanted: they need no sorting.
+  const double least = (1 - share) * total / static_cast<double>(weights_.size());
+  candidates_.clear();
+  for (std::size_t id = 0; id < scores.size(); ++id) {
+    if (weights_[id] > least) candidates_.push_back({scores[id], weights_[id], id});
+  }
   std::size_t sorted = 0;
   std::size_t keep = 0;
-  double sum = 0;
-  while (keep < candidates_.size() && sum < wanted) {
+  double kept = 0;
+  while (keep < candidates_.size() && kept < share * total) {
     if (keep == sorted) {
       const auto begin = candidates_.begin() + static_cast<std::ptrdiff_t>(sorted);
       sorted = std::min(candidates_.size(), std::max<std::size_t>(64, 2 * sorted));
       std::partial_sort(begin, candidates_.begin() + static_cast<std::ptrdiff_t>(sorted),
                         candidates_.end(), likelier);
     }
-    sum += candidates_[keep++].weight;
+    kept += candidates_[keep++].weight;
   }
   candidates_.resize(keep);
+  keep_candidates();
+}
+
+// Takes the weight from all tokens that are no candidates.
+void Sampler::keep_candidates() {
+  std::fill(weights_.begin(), weights_.end(), 0.0F);
+  for (const Candidate& candidate : candidates_) weights_[candidate.id] = candidate.weight;
+}
+
+// A token in proportion to the weights.
+std::size_t Sampler::draw(const RandomKey& key) {
+  const std::span<const float> weights(weights_);
+  sums_.clear();
+  for_each_block(weights, block_size, [&](std::size_t /*begin*/, std::span<const float> block) {
+    sums_.push_back(sum(block));
+  });
+  double left = RandomStream(key).uniform() * std::accumulate(sums_.begin(), sums_.end(), 0.0);
+  const std::size_t begin = falls_on<double>(sums_, left) * block_size;
+  const std::size_t count = std::min(block_size, weights.size() - begin);
+  return begin + falls_on(weights.subspan(begin, count), left);
 }
 
 double log_sum_exp(std::span<const float> logits) {
   const float largest = logits[argmax(logits)];
-  constexpr float smallest = -87;  // its exp, 1.6e-38, no longer matters in a sum from 1 on
-  // Loops that compilers make vector instructions of.
-  std::array<float, 1024> terms;
-  double sum = 0;
-  for (std::size_t begin = 0; begin < logits.size(); begin += terms.size()) {
-    const std::size_t count = std::min(terms.size(), logits.size() - begin);
-    for (std::size_t i = 0; i < count; ++i) {
-      const float difference = logits[begin + i] - largest;
-      terms[i] = smallest > difference ? smallest : difference;
-    }
-    for (std::size_t i = 0; i < count; ++i) terms[i] = exp_nonpositive(terms[i]);
-    for (std::size_t i = count; i < terms.size(); ++i) terms[i] = 0;
-    std::array<double, 8> sums{};
-    for (std::size_t i = 0; i < terms.size(); i += sums.size()) {
-      for (std::size_t k = 0; k < sums.size(); ++k) sums[k] += terms[i + k];
-    }
-    sum += std::accumulate(sums.begin(), sums.end(), 0.0);
-  }
-  return largest + std::log(sum);
+  std::array<float, block_size> terms;
+  double total = 0;
+  for_each_block(logits, block_size, [&](std::size_t /*begin*/, std::span<const float> block) {
+    const auto differences = std::span(terms).first(block.size());
+    for (std::size_t i = 0; i < block.size(); ++i) differences[i] = block[i] - largest;
+    exp_in_place(differences);
+    total += sum(differences);
+  });
+  return largest + std::log(total);
 }
 
 std::vector<TokenLogprob> most_likely(std::span<const float> logits, std::size_t n) {

@@ -38,15 +38,22 @@ class Sampler {
  private:
   struct Candidate {
     float score;
-    std::int32_t id;
-    double weight;  // its probability is this over the sum of all
+    float weight;
+    std::size_t id;
   };
   static bool likelier(const Candidate& a, const Candidate& b);
-  void keep_nucleus(double wanted);
+  void weigh(std::span<const float> scores, std::size_t best);
+  void keep_top_k(std::span<const float> scores, std::size_t k);
+  void keep_nucleus(std::span<const float> scores, double share);
+  void keep_candidates();
+  [[nodiscard]] std::size_t draw(const RandomKey& key);
 
   SamplingOptions options_;
-  std::vector<float> scores_;  // after the repetition penalty
+  std::vector<float> penalized_;  // scores after the repetition penalty
+  std::vector<float> weights_;    // a token's probability is this over the sum of all
   std::vector<Candidate> candidates_;
+  std::vector<float> maxima_;  // of blocks of scores
+  std::vector<double> sums_;   // of blocks of weights
 };
 
 struct TokenLogprob {

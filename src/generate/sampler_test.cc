@@ -1,8 +1,12 @@
 #include "generate/sampler.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <limits>
 #include <map>
+#include <numeric>
+#include <set>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -59,6 +63,79 @@ TEST(Sampler, FiltersKeepTheLikeliest) {
   EXPECT_EQ(draw(halves, {.temperature = 1, .top_p = 0.76}).size(), 3U);
   EXPECT_EQ(draw(halves, {.temperature = 1, .min_p = 0.3}).size(), 2U);
   EXPECT_EQ(draw(halves, {.temperature = 1, .min_p = 1.0}).size(), 1U);
+}
+
+// Of as many tokens as it takes for the ways that spare sorting all of them, some equally likely.
+std::vector<float> many_logits() {
+  RandomStream random({.seed = 3});
+  std::vector<float> logits;
+  for (int i = 0; i < 3000; ++i) logits.push_back(static_cast<float>(random.below(400)) / 40);
+  return logits;
+}
+
+std::vector<int> likeliest_first(const std::vector<float>& logits) {
+  std::vector<int> ids(logits.size());
+  std::iota(ids.begin(), ids.end(), 0);
+  std::stable_sort(ids.begin(), ids.end(), [&](int a, int b) {
+    return logits[static_cast<std::size_t>(a)] > logits[static_cast<std::size_t>(b)];
+  });
+  return ids;
+}
+
+TEST(Sampler, TopKKeepsExactlyTheKLikeliestOfMany) {
+  const std::vector<float> logits = many_logits();
+  const std::vector<int> ids = likeliest_first(logits);
+  for (const std::size_t k : {1U, 7U, 46U, 47U, 48U, 300U}) {
+    std::set<int> expected(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(k));
+    std::set<int> drawn;
+    for (const auto& [id, count] : draw(logits, {.temperature = 20, .top_k = k})) drawn.insert(id);
+    EXPECT_EQ(drawn, expected) << k;
+  }
+}
+
+TEST(Sampler, TopPKeepsExactlyTheNucleusOfMany) {
+  const std::vector<float> logits = many_logits();
+  const std::vector<int> ids = likeliest_first(logits);
+  const double temperature = 2;
+  const auto weight = [&](int id) {
+    return std::exp(logits[static_cast<std::size_t>(id)] / temperature);
+  };
+  double total = 0;
+  for (const int id : ids) total += weight(id);
+  for (const double p : {0.001, 0.01, 0.1, 0.2}) {
+    std::set<int> expected;
+    double sum = 0;
+    for (std::size_t i = 0; sum < p * total; ++i) {
+      sum += weight(ids[i]);
+      expected.insert(ids[i]);
+    }
+    std::set<int> drawn;
+    for (const auto& [id, count] : draw(logits, {.temperature = temperature, .top_p = p})) {
+      drawn.insert(id);
+    }
+    EXPECT_EQ(drawn, expected) << p;
+  }
+}
+
+TEST(Sampler, DrawsEvenlyAmongMany) {
+  std::map<int, int> counts;  // of each hundred tokens
+  for (const auto& [id, count] : draw(std::vector<float>(1500, 2.5F), {.temperature = 1})) {
+    counts[id / 100] += count;
+  }
+  ASSERT_EQ(counts.size(), 15U);
+  // Five standard deviations.
+  for (const auto& [hundred, count] : counts) EXPECT_NEAR(count, 20000 / 15.0, 177) << hundred;
+}
+
+TEST(Sampler, ImpossibleTokensAreNotDrawn) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_EQ(draw({-infinity, 1, nan, 1, -1000}, {.temperature = 1}).size(), 2U);
+  EXPECT_EQ(draw({-infinity, 1, nan, 1, -1000}, {.temperature = 1, .top_k = 4}).size(), 2U);
+  EXPECT_EQ(draw({1, infinity, 2}, {.temperature = 1}).size(), 1U);
+  // As cold or as hot as can be asked for.
+  EXPECT_EQ(draw(halves, {.temperature = 1e-300}).size(), 1U);
+  EXPECT_EQ(draw(halves, {.temperature = 1e300}).size(), halves.size());
 }
 
 TEST(Sampler, RepetitionPenaltyActsOnBothSigns) {

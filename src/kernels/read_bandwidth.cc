@@ -44,7 +44,8 @@ ReadBandwidth measure_read_bandwidth(ThreadTeam& team) {
   std::atomic<std::uint64_t> checksum{0};
   const auto for_shares = [&](auto&& work) {
     team.run([&](int worker) {
-      const WorkRange range = share_of(words, static_cast<std::size_t>(worker), static_cast<std::size_t>(team.size()));
+      const WorkRange range =
+          share_of(words, static_cast<std::size_t>(worker), static_cast<std::size_t>(team.size()));
       work(buffer.data() + range.begin, range.end - range.begin);
     });
   };

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "formats/dequantize.h"
+#include "formats/printable.h"
 
 namespace fathom {
 namespace {
@@ -91,8 +92,9 @@ RotaryScaling gguf_scaling(const GgufFile& file, const ModelConfig& config, cons
   const std::string* const type = file.find_string("llama.rope.scaling.type");
   if (type == nullptr || *type == "none") return NoScaling{};
   if (*type != "linear" && *type != "yarn") {
-    place.fail("llama.rope.scaling.type",
-               fmt::format("'{}' is not supported; none, linear and yarn are", *type));
+    place.fail(
+        "llama.rope.scaling.type",
+        fmt::format("{} is not supported; none, linear and yarn are", printable_name(*type)));
   }
   const std::string factor_key = "llama.rope.scaling.factor";
   const double factor = place.positive(factor_key, file.require_float(factor_key));
@@ -163,9 +165,9 @@ RotaryScaling json_scaling(const JsonFields& rope, const Place& place, std::size
   }
   if (*type == "llama3") return llama3_of(rope, place);
   if (*type == "yarn") return yarn_of(rope, place, context);
-  rope.fail("rope_type", fmt::format("'{}' is not supported; default, linear, dynamic, llama3 and "
+  rope.fail("rope_type", fmt::format("{} is not supported; default, linear, dynamic, llama3 and "
                                      "yarn are",
-                                     *type));
+                                     printable_name(*type)));
 }
 
 }  // namespace
@@ -183,7 +185,7 @@ ModelConfig read_config(const GgufFile& file) {
   const std::string& architecture = file.require_string("general.architecture");
   if (architecture != "llama") {
     place.fail("general.architecture",
-               fmt::format("'{}' is not supported; llama is", architecture));
+               fmt::format("{} is not supported; llama is", printable_name(architecture)));
   }
   const auto number = [&](const std::string& key, std::uint64_t most) {
     return place.in_range(key, file.require_unsigned(key), most);
@@ -235,13 +237,14 @@ ModelConfig read_config(const JsonFields& json) {
   const Place place(json.file());
   const std::string& type = json.require_string("model_type");
   if (type != "llama")
-    json.fail("model_type", fmt::format("'{}' is not supported; llama is", type));
+    json.fail("model_type", fmt::format("{} is not supported; llama is", printable_name(type)));
   if (json.object().contains("quantization_config")) {
     json.fail("quantization_config", "quantised folders are not supported; use a GGUF file");
   }
   const std::string* const activation = json.find_string("hidden_act");
   if (activation != nullptr && *activation != "silu") {
-    json.fail("hidden_act", fmt::format("'{}' is not supported; silu is", *activation));
+    json.fail("hidden_act",
+              fmt::format("{} is not supported; silu is", printable_name(*activation)));
   }
   const auto number = [&](std::string_view key, std::uint64_t most) {
     return place.in_range(key, json.require_unsigned(key), most);

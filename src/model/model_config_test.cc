@@ -95,6 +95,10 @@ TEST(ModelConfigJson, RefusesTheImpossibleByName) {
   EXPECT_THAT(error_with("hidden_act", "gelu"), AllOf(HasSubstr("hidden_act"), HasSubstr("gelu")));
   EXPECT_THAT(error_with("model_type", "mamba"), AllOf(HasSubstr("mamba"), HasSubstr("llama")));
   EXPECT_THAT(error_with("quantization_config", {{"bits", 4}}), HasSubstr("GGUF"));
+  for (const char* const key : {"hidden_act", "model_type"}) {
+    EXPECT_THAT(error_with(key, "\x1b[2J"), HasSubstr("'\\x1b[2J'")) << key;
+  }
+  EXPECT_THAT(error_with("rope_scaling", {{"rope_type", "\x1b[2J"}}), HasSubstr("'\\x1b[2J'"));
   EXPECT_THAT(error_with("rope_scaling", {{"rope_type", "longrope"}}), HasSubstr("longrope"));
   EXPECT_THAT(error_with("rope_scaling", {{"rope_type", "linear"}}), HasSubstr("factor"));
   EXPECT_THAT(error_with("rope_scaling", {{"rope_type", "linear"}, {"factor", 0}}),
@@ -174,11 +178,15 @@ TEST_F(ModelConfigGguf, RefusesTheImpossibleByName) {
   epsilon_ = 1e-5F;
   scaling_ = "longrope";
   EXPECT_THAT(error(), AllOf(HasSubstr("rope.scaling.type"), HasSubstr("longrope")));
+  scaling_ = "\x1b[2J";
+  EXPECT_THAT(error(), HasSubstr("rope.scaling.type: '\\x1b[2J'"));
   scaling_ = "linear";
   EXPECT_THAT(error(), HasSubstr("llama.rope.scaling.factor"));
   scaling_.clear();
   architecture_ = "mamba";
   EXPECT_THAT(error(), AllOf(HasSubstr("general.architecture"), HasSubstr("mamba")));
+  architecture_ = "\x1b[2J";
+  EXPECT_THAT(error(), HasSubstr("general.architecture: '\\x1b[2J'"));
 }
 
 }  // namespace
