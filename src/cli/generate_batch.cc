@@ -49,9 +49,10 @@ Task make_task(const PromptRow& row, const GenerateCommandOptions& options,
   const DepthPolicy policy = row.depth ? *row.depth : parse_policy(options.depth);
   std::vector<TokenId> prompt = options.prompt_tokens(prompts, row.prompt);
   check_prompt_length(prompt, model.config);
+  RouteSelector selector(resolve(policy, model.config.depth(), own.seed, own.sequence));
   return {.id = row.id,
           .policy = policy,
-          .selector = RouteSelector(resolve(policy, model.config.depth(), own.seed, own.sequence)),
+          .selector = std::move(selector),
           .prompt = std::move(prompt),
           .options = std::move(own)};
 }
