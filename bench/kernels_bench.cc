@@ -40,7 +40,8 @@ void product(benchmark::State& state, TensorType type, ActivationQuantization qu
   std::vector<float> out(rows * matrix_rows);
   std::size_t next = 0;
   for (auto _ : state) {
-    const Product one{.weights = &matrices[next], .out = out.data(), .out_stride = matrix_rows};
+    const Product one{
+        .map = {.weights = &matrices[next]}, .out = out.data(), .out_stride = matrix_rows};
     multiply(team, kernels(), activations, std::span(&one, 1));
     benchmark::DoNotOptimize(out.data());
     next = (next + 1) % copies;
@@ -55,18 +56,66 @@ void product(benchmark::State& state, TensorType type, ActivationQuantization qu
 #define FATHOM_PRODUCT(type)                                                       \
   BENCHMARK_CAPTURE(product, type, TensorType::type, ActivationQuantization::int8) \
       ->Arg(1)                                                                     \
+      ->Arg(2)                                                                     \
       ->Arg(4)                                                                     \
-      ->Arg(64);                                                                   \
+      ->Arg(8)                                                                     \
+      ->Arg(16)                                                                    \
+      ->Arg(512);                                                                  \
   BENCHMARK_CAPTURE(product, type##_residual, TensorType::type,                    \
                     ActivationQuantization::int8_residual)                         \
       ->Arg(1)                                                                     \
-      ->Arg(64)
+      ->Arg(16)                                                                    \
+      ->Arg(512)
 
 FATHOM_PRODUCT(Q4_1);
 FATHOM_PRODUCT(Q8_0);
 FATHOM_PRODUCT(Q5_0);
-BENCHMARK_CAPTURE(product, F16, TensorType::F16, ActivationQuantization::int8)->Arg(1)->Arg(64);
-BENCHMARK_CAPTURE(product, F32, TensorType::F32, ActivationQuantization::int8)->Arg(1)->Arg(64);
+// One key/value head of the default model at a context of 1,024, of as many layers as do not fit
+// into the second-level cache.
+void attention(benchmark::State& state) {
+  constexpr std::size_t head_dim = 64;
+  constexpr std::size_t positions = 1024;
+  constexpr std::size_t layers = 64;
+  constexpr std::size_t block_bytes = 2 * cache_block_positions * head_dim * sizeof(std::uint16_t);
+  const auto count = static_cast<std::size_t>(state.range(0));
+  AlignedBuffer<std::byte> cache(layers * positions / cache_block_positions * block_bytes);
+  std::fill_n(cache.data(), cache.size(), std::byte{0});
+  std::vector<const std::byte*> blocks;
+  for (std::size_t at = 0; at < cache.size(); at += block_bytes) {
+    blocks.push_back(cache.data() + at);
+  }
+  const std::vector<float> values(attention_queries * head_dim, 0.5F);
+  std::vector<float> out(attention_queries * head_dim);
+  std::vector<AttentionQuery> queries;
+  for (std::size_t q = 0; q < count; ++q) {
+    queries.push_back(
+        {.values = &values[q * head_dim], .positions = positions, .out = &out[q * head_dim]});
+  }
+  AlignedBuffer<float> scratch(attention_scratch(head_dim));
+  std::size_t layer = 0;
+  for (auto _ : state) {
+    kernels().attend_half({.queries = queries.data(),
+                           .count = count,
+                           .head_dim = head_dim,
+                           .value_stride = head_dim,
+                           .blocks = &blocks[layer * positions / cache_block_positions],
+                           .key_offset = 0,
+                           .value_offset = block_bytes / 2,
+                           .scale = 0.125F,
+                           .scratch = scratch.data()});
+    benchmark::DoNotOptimize(out.data());
+    layer = (layer + 1) % layers;
+  }
+  const auto per_second = benchmark::Counter::kIsIterationInvariantRate;
+  state.counters["bytes/s"] =
+      benchmark::Counter(positions * 2 * head_dim * sizeof(std::uint16_t), per_second);
+  state.counters["multiply-adds/s"] =
+      benchmark::Counter(static_cast<double>(count * positions * 2 * head_dim), per_second);
+}
+BENCHMARK(attention)->Arg(1)->Arg(2)->Arg(3)->Arg(4)->Arg(6)->Arg(9)->Arg(12);
+
+BENCHMARK_CAPTURE(product, F16, TensorType::F16, ActivationQuantization::int8)->Arg(1)->Arg(512);
+BENCHMARK_CAPTURE(product, F32, TensorType::F32, ActivationQuantization::int8)->Arg(1)->Arg(512);
 
 }  // namespace
 }  // namespace fathom

@@ -36,7 +36,8 @@ function(fathom_instruction_sets name)
   set(folder ${PROJECT_SOURCE_DIR}/src/${name})
   set_source_files_properties(${folder}/kernels_avx2.cc PROPERTIES
     COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
-  set_source_files_properties(${folder}/kernels_avx512vnni.cc PROPERTIES
+  set_source_files_properties(${folder}/kernels_amx.cc ${folder}/kernels_avx512vnni.cc PROPERTIES
     COMPILE_OPTIONS "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mfma;-mf16c;-mprefer-vector-width=512;-Wno-maybe-uninitialized;-Wno-uninitialized")
-  # GCC 12 takes the undefined vectors in its own AVX-512 header for mistakes.
+  # GCC 12 takes the undefined vectors in its own AVX-512 header for mistakes. The instructions of
+  # AMX stand in assembler, which needs no option.
 endfunction()

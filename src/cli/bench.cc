@@ -12,6 +12,7 @@
 #include "base/progress.h"
 #include "base/random.h"
 #include "base/stopwatch.h"
+#include "cli/bench_profile.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
 #include "cli/json_output.h"
@@ -34,6 +35,7 @@ struct Options {
   std::size_t batch = 1;
   bool mixed = false;
   std::size_t repeat = 5;
+  bool profile = false;
   bool json = false;
 };
 
@@ -101,6 +103,28 @@ class Bench {
     mixed->time_ratio.push_back(mixed->step.back() / unmixed);
   }
 
+  // Where the time of a prefill goes. Prompts run all layers, whatever the depth.
+  ProfiledPasses profile_prefill() {
+    ProfiledPasses profiled{.depth = "full", .phase = "prefill", .passes = 1};
+    model_.set_profile(&profiled.profile);
+    profiled.seconds = prefill_seconds();
+    model_.set_profile(nullptr);
+    return profiled;
+  }
+
+  // Where the time of a step of decoding goes.
+  ProfiledPasses profile_decode(const Measured& depth) {
+    ProfiledPasses profiled{
+        .depth = to_string(depth.policy), .phase = "decode", .passes = options_.new_tokens};
+    model_.set_profile(&profiled.profile);
+    sampling_profile_ = &profiled.profile;
+    const double step = step_seconds(std::vector<const Selector*>(options_.batch, &depth.selector));
+    sampling_profile_ = nullptr;
+    model_.set_profile(nullptr);
+    profiled.seconds = step * static_cast<double>(options_.new_tokens);
+    return profiled;
+  }
+
  private:
   double prefill_seconds() {
     const auto cache = model_.new_cache(options_.prompt_tokens);
@@ -125,11 +149,15 @@ class Bench {
     const Stopwatch watch;
     for (std::size_t i = 0; i < options_.new_tokens && !stop_.load(); ++i) {
       model_.forward(steps, output_, nullptr);
+      const Stopwatch sampling;
       team_.run_shares(tokens.size(), 1, [&](std::size_t begin, std::size_t end) {
         for (std::size_t s = begin; s < end; ++s) {
           tokens[s] = samplers_[s].sample(output_.logit_row(s), {}, {});
         }
       });
+      if (sampling_profile_ != nullptr) {
+        sampling_profile_->add(Operation::sampling, {}, sampling.seconds());
+      }
     }
     const double seconds = watch.seconds();
     for (const auto& cache : caches_) cache->truncate(options_.context);
@@ -144,6 +172,7 @@ class Bench {
   std::vector<std::unique_ptr<KvCache>> caches_;  // for each sequence of the batch
   std::vector<Sampler> samplers_;                 // likewise
   ForwardOutput output_;
+  Profile* sampling_profile_ = nullptr;
 };
 
 // Tokens a second of passes over `tokens` tokens each.
@@ -194,6 +223,7 @@ struct Results {
   std::vector<Line> lines;
   std::optional<Mixed> mixed;
   ReadBandwidth bandwidth;
+  std::vector<ProfiledPasses> profiles;
 };
 
 std::string spread(const Summary& summary) {
@@ -219,13 +249,16 @@ void print(const Options& options, const Results& results) {
                static_cast<double>(line.bytes_per_step) / 1e6, line.gigabytes_per_second,
                100 * line.bandwidth_share, line.speedup, line.ceiling);
   }
-  if (!results.mixed) return;
-  const Summary ratio = summarize(results.mixed->time_ratio);
-  fmt::print("{:<59}{:>26}{:>8.1f}\n\n", "mixed", spread(rate(options.batch, results.mixed->step)),
-             rate(1, results.mixed->step).median);
-  fmt::print(
-      "a mixed step takes {:.3f} ({:.3f}-{:.3f}) times the mean of its sequences' unmixed ones\n",
-      ratio.median, ratio.minimum, ratio.maximum);
+  if (results.mixed) {
+    const Summary ratio = summarize(results.mixed->time_ratio);
+    fmt::print("{:<59}{:>26}{:>8.1f}\n\n", "mixed",
+               spread(rate(options.batch, results.mixed->step)),
+               rate(1, results.mixed->step).median);
+    fmt::print(
+        "a mixed step takes {:.3f} ({:.3f}-{:.3f}) times the mean of its sequences' unmixed ones\n",
+        ratio.median, ratio.minimum, ratio.maximum);
+  }
+  for (const ProfiledPasses& profiled : results.profiles) print_profile(profiled);
 }
 
 Json decode_json(const Summary& all, const Summary& each) {
@@ -268,6 +301,13 @@ void print_as_json(const Options& options, const Results& results) {
                      {"decode", decode_json(rate(options.batch, step), rate(1, step))},
                      {"step_time_ratio", to_json(summarize(results.mixed->time_ratio))}};
   }
+  if (!results.profiles.empty()) {
+    Json profiles = Json::array();
+    for (const ProfiledPasses& profiled : results.profiles) {
+      profiles.push_back(profile_json(profiled));
+    }
+    json["profiles"] = std::move(profiles);
+  }
   print_json(json);
 }
 
@@ -294,7 +334,8 @@ int run(const Options& options) {
   std::vector<DepthPolicy> policies = asked;
   std::erase(policies, DepthPolicy{FullDepth{}});
   policies.insert(policies.begin(), FullDepth{});
-  Results results{.lines = {}, .mixed = make_mixed(options, asked, policies), .bandwidth = {}};
+  Results results{
+      .lines = {}, .mixed = make_mixed(options, asked, policies), .bandwidth = {}, .profiles = {}};
   RunningModel running(options.model, options.engine);
   const StopFlag& stop = stop_on_interrupt();
   std::vector<Measured> depths;
@@ -314,6 +355,10 @@ int run(const Options& options) {
       bench.repeat(depths, results.mixed);
       progress.done(i + 1);
     }
+  }
+  if (options.profile && !stop.load()) {
+    results.profiles.push_back(bench.profile_prefill());
+    for (const Measured& depth : depths) results.profiles.push_back(bench.profile_decode(depth));
   }
   if (stop.load()) return exit_interrupted;
   results.lines = summarize_all(options, depths, running.model().token_bytes(),
@@ -349,6 +394,8 @@ Command add_bench(CLI::App& program) {
       ->capture_default_str();
   command->add_flag("--mixed", options->mixed,
                     "also measure a batch whose sequences have the policies of --depth in turn");
+  command->add_flag("--profile", options->profile,
+                    "also say where the time of a prefill and of each depth's steps goes");
   command->add_option("--repeat", options->repeat, "repetitions")
       ->check(CLI::Range(std::size_t{1}, std::size_t{10000}))
       ->capture_default_str();

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/stopwatch.h"
 #include "formats/dequantize.h"
 
 namespace fathom {
@@ -40,6 +41,15 @@ bool any_integer(std::initializer_list<const PackedMatrix*> readers) {
                      [](const PackedMatrix* reader) { return is_integer(reader->form()); });
 }
 
+Volume product_volume(std::size_t rows, std::initializer_list<const PackedMatrix*> weights) {
+  Volume volume;
+  for (const PackedMatrix* const matrix : weights) {
+    volume.bytes += matrix->bytes();
+    volume.multiply_adds += rows * matrix->rows() * matrix->columns();
+  }
+  return volume;
+}
+
 }  // namespace
 
 CpuModel::CpuModel(ModelFiles files, Precision precision, const Kernels& kernels, ThreadTeam& team)
@@ -50,11 +60,10 @@ CpuModel::CpuModel(ModelFiles files, Precision precision, const Kernels& kernels
       weights_(files_.tensors, files_.config, precision, team),
       cache_layout_(files_.config,
                     precision == Precision::exact ? CacheElement::float32 : CacheElement::half),
+      cache_pool_(CachePool::create(cache_layout_.block_bytes())),
       rotary_frequencies_(rotary_frequencies(files_.config.rotary)) {
-  constexpr std::size_t most_heads_together = 4;
   for (int worker = 0; worker < team_.size(); ++worker) {
-    attention_scratch_.emplace_back(
-        attention_scratch(most_heads_together, cache_layout_.value_stride));
+    attention_scratch_.emplace_back(attention_scratch(cache_layout_.value_stride));
   }
 }
 
@@ -63,7 +72,7 @@ std::unique_ptr<KvCache> CpuModel::new_cache(std::size_t capacity) const {
     throw InputError(fmt::format("a context of {} positions was asked for; the model has 1 to {}",
                                  capacity, config().context));
   }
-  return std::make_unique<BlockKvCache>(cache_layout_, capacity);
+  return std::make_unique<BlockKvCache>(cache_layout_, cache_pool_, capacity);
 }
 
 TokenBytes CpuModel::token_bytes() const {
@@ -208,15 +217,14 @@ void CpuModel::add_to_hidden() {
   });
 }
 
-// Rotates queries and keys in qkv_, stores keys and values, and attends: attended_ gets the result.
-void CpuModel::attention(LayerIndex layer) {
+// Rotates queries and keys in qkv_ and stores keys and values.
+void CpuModel::rotate_and_store(LayerIndex layer) {
   const std::size_t head_dim = config().head_dim;
   const std::size_t query_width = config().query_width();
   const std::size_t kv_width = config().kv_width();
   const std::size_t qkv_width = query_width + 2 * kv_width;
   const std::size_t half = rotary_frequencies_.size();
   const std::size_t count = running_.size();
-
   team_.run_shares(count, rows_per_worker, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
       const std::size_t row = running_[i];
@@ -230,39 +238,93 @@ void CpuModel::attention(LayerIndex layer) {
                               qkv + query_width + kv_width);
     }
   });
+}
 
-  // Query heads that share keys are best done together, unless that leaves workers idle. Neither
-  // changes a head's bits.
+// How many of the query heads that share keys go together. Together they read and convert these
+// once, which is worth about two heads' work, but fewer pieces may leave workers idle.
+std::size_t CpuModel::heads_together(std::size_t pieces_of_all) const {
   const std::size_t group = config().heads / config().kv_heads;
   const auto workers = static_cast<std::size_t>(team_.size());
-  std::size_t together = std::min<std::size_t>(group, 4);
-  if (workers > 1 && count * config().kv_heads < 4 * workers) together = 1;
-  const std::size_t parts = (group + together - 1) / together;
-  const std::size_t items_per_row = config().kv_heads * parts;
-  const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
-  const auto attend = precision_ == Precision::exact ? kernels_.attend_float : kernels_.attend_half;
-  attended_.resize(count, query_width, ActivationQuantization::int8);
-  team_.run_shares(count * items_per_row, 1, [&](std::size_t begin, std::size_t end, int worker) {
-    float* const scratch = attention_scratch_[static_cast<std::size_t>(worker)].data();
-    for (std::size_t item = begin; item < end; ++item) {
-      const std::size_t i = item / items_per_row;
-      const std::size_t kv_head = item % items_per_row / parts;
-      const std::size_t first = item % parts * together;
-      const std::size_t head = kv_head * group + first;
-      const Row& row = rows_[running_[i]];
-      attend({.queries = qkv_.data() + i * qkv_width + head * head_dim,
-              .heads = std::min(together, group - first),
-              .head_dim = head_dim,
-              .value_stride = cache_layout_.value_stride,
-              .positions = row.position + 1,
-              .blocks = row.cache->blocks(layer).data(),
-              .key_offset = cache_layout_.key_offset(kv_head),
-              .value_offset = cache_layout_.value_offset(kv_head),
-              .scale = scale,
-              .out = attended_.row(i) + head * head_dim,
-              .scratch = scratch});
+  std::size_t best = 1;
+  std::size_t least = 0;
+  for (std::size_t heads = 1; heads <= std::min(group, attention_queries); ++heads) {
+    const std::size_t pieces = pieces_of_all * ((group + heads - 1) / heads);
+    const std::size_t work = (pieces + workers - 1) / workers * (heads + 2);
+    if (heads == 1 || work <= least) {
+      best = heads;
+      least = work;
     }
-  });
+  }
+  return best;
+}
+
+// attended_ = what the queries in qkv_ make of the cache. How queries are put together does not
+// change their bits.
+void CpuModel::attend(LayerIndex layer) {
+  const std::size_t head_dim = config().head_dim;
+  const std::size_t qkv_width = config().query_width() + 2 * config().kv_width();
+  const std::size_t group = config().heads / config().kv_heads;
+  const std::size_t together = heads_together(running_.size() * config().kv_heads);
+  const std::size_t parts = (group + together - 1) / together;
+  // Rows of one sequence that go together, as ranges of running_.
+  const std::size_t most_rows = attention_queries / together;
+  row_groups_.clear();
+  for (std::size_t i = 0; i < running_.size(); ++i) {
+    if (row_groups_.empty() || row_groups_.back().end - row_groups_.back().begin == most_rows ||
+        rows_[running_[i]].step != rows_[running_[i - 1]].step) {
+      row_groups_.push_back({i, i});
+    }
+    ++row_groups_.back().end;
+  }
+  const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
+  const auto kernel = precision_ == Precision::exact ? kernels_.attend_float : kernels_.attend_half;
+  attended_.resize(running_.size(), config().query_width(), ActivationQuantization::int8);
+  const std::size_t pieces = config().kv_heads * parts;
+  const auto attend_piece = [&](WorkRange rows, std::size_t piece, int worker) {
+    const std::size_t kv_head = piece / parts;
+    const std::size_t first = kv_head * group + piece % parts * together;
+    const std::size_t end = std::min(first + together, (kv_head + 1) * group);
+    std::array<AttentionQuery, attention_queries> queries;
+    std::size_t count = 0;
+    for (std::size_t i = rows.begin; i < rows.end; ++i) {
+      for (std::size_t head = first; head < end; ++head) {
+        queries[count++] = {.values = qkv_.data() + i * qkv_width + head * head_dim,
+                            .positions = rows_[running_[i]].position + 1,
+                            .out = attended_.row(i) + head * head_dim};
+      }
+    }
+    kernel({.queries = queries.data(),
+            .count = count,
+            .head_dim = head_dim,
+            .value_stride = cache_layout_.value_stride,
+            .blocks = rows_[running_[rows.begin]].cache->blocks(layer).data(),
+            .key_offset = cache_layout_.key_offset(kv_head),
+            .value_offset = cache_layout_.value_offset(kv_head),
+            .scale = scale,
+            .scratch = attention_scratch_[static_cast<std::size_t>(worker)].data()});
+  };
+  team_.run_shares(row_groups_.size() * pieces, 1,
+                   [&](std::size_t begin, std::size_t end, int worker) {
+                     for (std::size_t item = begin; item < end; ++item) {
+                       attend_piece(row_groups_[item / pieces], item % pieces, worker);
+                     }
+                   });
+}
+
+// What the attention of the running rows reads and computes.
+Volume CpuModel::attention_volume() const {
+  std::uint64_t positions = 0;
+  for (const std::size_t row : running_) positions += rows_[row].position + 1;
+  return {.bytes = positions * 2 * config().kv_width() * cache_layout_.element_bytes(),
+          .multiply_adds = positions * 2 * config().query_width()};
+}
+
+template <class Run>
+void CpuModel::run_operation(Operation operation, const Volume& volume, const Run& run) {
+  if (profile_ == nullptr) return run();
+  const Stopwatch watch;
+  run();
+  profile_->add(operation, volume, watch.seconds());
 }
 
 void CpuModel::run_layer(LayerIndex layer) {
@@ -279,36 +341,48 @@ void CpuModel::run_layer(LayerIndex layer) {
     });
   };
   const auto product = [&](const PackedLinear& linear, float* out, std::size_t stride) {
-    return Product{
-        .weights = &linear.weight, .bias = linear.bias, .out = out, .out_stride = stride};
+    return Product{.map = linear.map(), .out = out, .out_stride = stride};
   };
 
-  normalize_rows(weights.attention_norm, sensitive,
-                 {&weights.query.weight, &weights.key.weight, &weights.value.weight});
+  const std::initializer_list<const PackedMatrix*> attention_readers{
+      &weights.query.weight, &weights.key.weight, &weights.value.weight};
+  run_operation(Operation::norm, {},
+                [&] { normalize_rows(weights.attention_norm, sensitive, attention_readers); });
   qkv_.reserve(count * qkv_width);
   const std::array qkv{
       product(weights.query, qkv_.data(), qkv_width),
       product(weights.key, qkv_.data() + query_width, qkv_width),
       product(weights.value, qkv_.data() + query_width + kv_width, qkv_width),
   };
-  multiply(team_, kernels_, normed_, qkv);
+  run_operation(Operation::query_key_value, product_volume(count, attention_readers),
+                [&] { multiply(team_, kernels_, normed_, qkv); });
 
-  attention(layer);
-  if (any_integer({&weights.attention_output.weight})) quantize_rows(attended_);
+  run_operation(Operation::rotary_and_store, {}, [&] { rotate_and_store(layer); });
+  run_operation(Operation::attention, attention_volume(), [&] {
+    attend(layer);
+    if (any_integer({&weights.attention_output.weight})) quantize_rows(attended_);
+  });
   delta_.reserve(count * width);
   const std::array attention_output{product(weights.attention_output, delta_.data(), width)};
-  multiply(team_, kernels_, attended_, attention_output);
-  add_to_hidden();
+  run_operation(Operation::attention_output,
+                product_volume(count, {&weights.attention_output.weight}),
+                [&] { multiply(team_, kernels_, attended_, attention_output); });
+  run_operation(Operation::residual, {}, [&] { add_to_hidden(); });
 
-  normalize_rows(weights.ffn_norm, ActivationQuantization::int8,
-                 {&weights.gate.weight, &weights.up.weight});
+  const std::initializer_list<const PackedMatrix*> ffn_readers{&weights.gate.weight,
+                                                               &weights.up.weight};
+  run_operation(Operation::norm, {}, [&] {
+    normalize_rows(weights.ffn_norm, ActivationQuantization::int8, ffn_readers);
+  });
   ffn_.resize(count, config().ffn_width, ActivationQuantization::int8);
-  multiply_swiglu(team_, kernels_, normed_, weights.gate.weight, weights.gate.bias,
-                  weights.up.weight, weights.up.bias, ffn_);
-  if (any_integer({&weights.down.weight})) quantize_rows(ffn_);
+  run_operation(Operation::gate_and_up, product_volume(count, ffn_readers), [&] {
+    multiply_swiglu(team_, kernels_, normed_, weights.gate.map(), weights.up.map(), ffn_);
+    if (any_integer({&weights.down.weight})) quantize_rows(ffn_);
+  });
   const std::array down{product(weights.down, delta_.data(), width)};
-  multiply(team_, kernels_, ffn_, down);
-  add_to_hidden();
+  run_operation(Operation::down, product_volume(count, {&weights.down.weight}),
+                [&] { multiply(team_, kernels_, ffn_, down); });
+  run_operation(Operation::residual, {}, [&] { add_to_hidden(); });
 }
 
 void CpuModel::logits_of_running_rows(ForwardOutput& output) {
@@ -316,18 +390,23 @@ void CpuModel::logits_of_running_rows(ForwardOutput& output) {
   output.logit_rows = running_.size();
   if (running_.empty()) return;
   output.logits.reserve(running_.size() * config().vocabulary);
-  normalize_rows(weights_.output_norm(), sensitive, {&weights_.head()});
-  const std::array head{Product{
-      .weights = &weights_.head(), .out = output.logits.data(), .out_stride = config().vocabulary}};
-  multiply(team_, kernels_, normed_, head);
+  run_operation(Operation::norm, {},
+                [&] { normalize_rows(weights_.output_norm(), sensitive, {&weights_.head()}); });
+  const std::array head{Product{.map = {.weights = &weights_.head()},
+                                .out = output.logits.data(),
+                                .out_stride = config().vocabulary}};
+  run_operation(Operation::head, product_volume(running_.size(), {&weights_.head()}),
+                [&] { multiply(team_, kernels_, normed_, head); });
 }
 
 void CpuModel::forward(std::span<const SequenceStep> steps, ForwardOutput& output,
                        HiddenStateSink* sink) {
   check(steps);
   output.layers_run.assign(steps.size(), 0);
-  enter(steps);
-  rotary_angles();
+  run_operation(Operation::embedding, {}, [&] {
+    enter(steps);
+    rotary_angles();
+  });
   if (sink != nullptr) {
     for (std::size_t s = 0; s < steps.size(); ++s) sink->entering(s, layer_rows(s, steps));
   }

@@ -10,6 +10,7 @@
 #include "depth/cost.h"
 #include "engine/cpu_weights.h"
 #include "engine/kv_cache.h"
+#include "engine/profile.h"
 #include "kernels/kernels.h"
 #include "kernels/products.h"
 #include "model/language_model.h"
@@ -34,6 +35,9 @@ class CpuModel final : public LanguageModel {
   [[nodiscard]] Precision precision() const { return precision_; }
   /// What a decoding step reads of the packed weights and the cache.
   [[nodiscard]] TokenBytes token_bytes() const;
+  /// Adds what each operation of the passes from now on takes to `profile`, which must outlive
+  /// them; nullptr ends that. It costs a little time itself.
+  void set_profile(Profile* profile) { profile_ = profile; }
 
  private:
   // A row of a forward pass: which step, cache and position of its sequence it is.
@@ -48,7 +52,12 @@ class CpuModel final : public LanguageModel {
   void rotary_angles();
   void select_rows(LayerIndex layer, std::span<const SequenceStep> steps, ForwardOutput& output);
   void run_layer(LayerIndex layer);
-  void attention(LayerIndex layer);
+  void rotate_and_store(LayerIndex layer);
+  [[nodiscard]] std::size_t heads_together(std::size_t pieces_of_all) const;
+  void attend(LayerIndex layer);
+  [[nodiscard]] Volume attention_volume() const;
+  template <class Run>
+  void run_operation(Operation operation, const Volume& volume, const Run& run);
   void normalize_rows(std::span<const float> norm, ActivationQuantization quantization,
                       std::initializer_list<const PackedMatrix*> readers);
   void add_to_hidden();
@@ -62,13 +71,16 @@ class CpuModel final : public LanguageModel {
   ThreadTeam& team_;
   CpuWeights weights_;
   CacheLayout cache_layout_;
+  std::shared_ptr<CachePool> cache_pool_;
   std::vector<float> rotary_frequencies_;
+  Profile* profile_ = nullptr;
 
   // Scratch of one forward pass, kept so that a decoding loop allocates nothing.
   std::vector<Row> rows_;
   std::vector<std::size_t> step_begin_;  // the first row of each step
   std::vector<std::size_t> running_;     // the rows that run the layer at hand
   std::vector<std::size_t> selected_;
+  std::vector<WorkRange> row_groups_;                    // of running_, for attention
   AlignedBuffer<float> hidden_;                          // [rows][width]
   AlignedBuffer<float> cosines_, sines_;                 // [rows][dimensions / 2]
   Activations normed_;                                   // [running][width]

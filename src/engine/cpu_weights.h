@@ -8,6 +8,7 @@
 #include "base/thread_team.h"
 #include "depth/cost.h"
 #include "kernels/packed_matrix.h"
+#include "kernels/products.h"
 #include "model/model_config.h"
 #include "model/model_tensors.h"
 
@@ -26,6 +27,8 @@ enum class Precision {
 struct PackedLinear {
   PackedMatrix weight;
   std::vector<float> bias;  ///< empty if there is none
+
+  [[nodiscard]] LinearMap map() const { return {.weights = &weight, .bias = bias}; }
 };
 
 struct PackedLayer {

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 #include <stdexcept>
+#include <utility>
 
 namespace fathom {
 namespace {
@@ -58,11 +59,16 @@ std::size_t CacheLayout::value_offset(std::size_t kv_head) const {
 
 std::size_t CacheLayout::block_bytes() const { return value_offset(kv_heads); }
 
-BlockKvCache::BlockKvCache(const CacheLayout& layout, std::size_t capacity)
-    : layout_(layout), capacity_(capacity), valid_(layout.layers, 0), layers_(layout.layers) {}
+BlockKvCache::BlockKvCache(const CacheLayout& layout, std::shared_ptr<CachePool> pool,
+                           std::size_t capacity)
+    : layout_(layout),
+      pool_(std::move(pool)),
+      capacity_(capacity),
+      valid_(layout.layers, 0),
+      layers_(layout.layers) {}
 
 std::unique_ptr<KvCache> BlockKvCache::fork() const {
-  auto copy = std::make_unique<BlockKvCache>(layout_, capacity_);
+  auto copy = std::make_unique<BlockKvCache>(layout_, pool_, capacity_);
   copy->length_ = length_;
   copy->valid_ = valid_;
   copy->layers_ = layers_;
@@ -93,25 +99,24 @@ void BlockKvCache::extend(LayerIndex layer, std::size_t count) {
   // The block that the next position falls into may be shared with a fork.
   for (std::size_t b = begin / block_size; b < needed; ++b) {
     if (b < target.blocks.size() && target.blocks[b].use_count() == 1) continue;
-    auto block = std::make_shared<Block>(layout_.block_bytes());
+    // The kernels read whole blocks: positions not written yet must hold numbers, and the padding
+    // of values zeros.
+    std::shared_ptr<std::byte> block = pool_->allocate();
     if (b < target.blocks.size()) {
-      std::memcpy(block->data(), target.blocks[b]->data(), block->size());
+      std::memcpy(block.get(), target.blocks[b].get(), layout_.block_bytes());
       target.blocks[b] = std::move(block);
     } else {
-      // The kernels read whole blocks, so that positions not written yet must hold numbers; and
-      // the padding of values stays zero.
-      std::memset(block->data(), 0, block->size());
       target.blocks.push_back(std::move(block));
       target.pointers.push_back(nullptr);
     }
-    target.pointers[b] = target.blocks[b]->data();
+    target.pointers[b] = target.blocks[b].get();
   }
   valid_[layer.index()] = begin + count;
 }
 
 void BlockKvCache::store(const Kernels& kernels, LayerIndex layer, std::size_t position,
                          const float* keys, const float* values) {
-  std::byte* const block = layers_[layer.index()].blocks[position / block_size]->data();
+  std::byte* const block = layers_[layer.index()].blocks[position / block_size].get();
   if (layout_.element == CacheElement::half) {
     store_position<std::uint16_t>(kernels, layout_, block, position % block_size, keys, values);
   } else {

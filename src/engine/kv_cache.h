@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "base/aligned_buffer.h"
+#include "engine/cache_pool.h"
 #include "kernels/kernels.h"
 #include "model/language_model.h"
 #include "model/model_config.h"
@@ -36,7 +36,8 @@ struct CacheLayout {
 /// token runs takes no memory; forks share them until one side writes.
 class BlockKvCache final : public KvCache {
  public:
-  BlockKvCache(const CacheLayout& layout, std::size_t capacity);
+  /// `pool` gives blocks of the layout's size.
+  BlockKvCache(const CacheLayout& layout, std::shared_ptr<CachePool> pool, std::size_t capacity);
 
   [[nodiscard]] std::size_t length() const override { return length_; }
   [[nodiscard]] std::size_t capacity() const override { return capacity_; }
@@ -64,13 +65,13 @@ class BlockKvCache final : public KvCache {
   void roll_back() { truncate(length_); }
 
  private:
-  using Block = AlignedBuffer<std::byte>;
   struct Layer {
-    std::vector<std::shared_ptr<Block>> blocks;
+    std::vector<std::shared_ptr<std::byte>> blocks;
     std::vector<const std::byte*> pointers;  // of the blocks
   };
 
   CacheLayout layout_;
+  std::shared_ptr<CachePool> pool_;
   std::size_t capacity_;
   std::size_t length_ = 0;
   std::vector<std::size_t> valid_;  // for each layer

@@ -2,6 +2,12 @@
 
 #include <cstdlib>
 
+#if defined(__x86_64__) && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -24,6 +30,26 @@ bool runs_avx512vnni() {
   return runs_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512vnni");
+#else
+  return false;
+#endif
+}
+
+// Linux gives a process the tiles' registers when it asks for them.
+bool runs_amx() {
+#if defined(__x86_64__) && defined(__linux__)
+  if (!runs_avx512vnni()) return false;
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
+  constexpr unsigned amx_tile = 1U << 24;
+  constexpr unsigned amx_int8 = 1U << 25;
+  if (__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) == 0) return false;
+  if ((edx & amx_tile) == 0 || (edx & amx_int8) == 0) return false;
+  constexpr long request_permission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long tile_data = 18;
+  return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
 #else
   return false;
 #endif
@@ -70,6 +96,7 @@ std::string_view name(PackedForm form) {
 
 std::vector<const Kernels*> available_kernels() {
   std::vector<const Kernels*> available;
+  if (kernels_amx() != nullptr && runs_amx()) available.push_back(kernels_amx());
   if (kernels_avx512vnni() != nullptr && runs_avx512vnni()) {
     available.push_back(kernels_avx512vnni());
   }

@@ -37,41 +37,51 @@ struct ActivationView {
   std::size_t stride = 0;                            ///< a multiple of 32, at least the columns
 };
 
-/// The most activation rows one panel product takes.
-inline constexpr std::size_t panel_product_rows = 8;
+/// The most activation rows that any set's panel product takes at once.
+inline constexpr std::size_t most_panel_product_rows = 256;
 
-/// Attention of one key/value head for some of the query heads that share it, for one row.
+/// One query of attention: a query head of one row.
+struct AttentionQuery {
+  const float* values = nullptr;  ///< [head_dim], rotated
+  std::size_t positions = 0;      ///< how many positions the row sees, at least 1
+  float* out = nullptr;           ///< [head_dim]
+};
+
+/// Attention of queries of one sequence that share a key/value head.
 struct AttentionCall {
-  const float* queries = nullptr;  ///< [heads][head_dim], rotated
-  std::size_t heads = 0;           ///< 1 to 4
+  const AttentionQuery* queries = nullptr;
+  std::size_t count = 0;  ///< 1 to attention_queries
   std::size_t head_dim = 0;
   std::size_t value_stride = 0;  ///< head_dim rounded up to 16
-  std::size_t positions = 0;     ///< how many positions the row sees, at least 1
   /// One pointer a block of 64 positions. In it, from these offsets, lie this head's keys
   /// [head_dim][64] and values [64][value_stride].
   const std::byte* const* blocks = nullptr;
   std::size_t key_offset = 0;
   std::size_t value_offset = 0;
   float scale = 1;           ///< applied to the products of query and key
-  float* out = nullptr;      ///< [heads][head_dim]
-  float* scratch = nullptr;  ///< attention_scratch(heads, value_stride) floats, aligned to 64 bytes
+  float* scratch = nullptr;  ///< attention_scratch(value_stride) floats, aligned to 64 bytes
 };
+/// The most queries of one call. More together read keys and values less often.
+inline constexpr std::size_t attention_queries = 12;
 inline constexpr std::size_t cache_block_positions = 64;
-constexpr std::size_t attention_scratch(std::size_t heads, std::size_t value_stride) {
-  return heads * (value_stride + cache_block_positions);
+/// For each query it, its sums and its weights of a block.
+constexpr std::size_t attention_scratch(std::size_t value_stride) {
+  return attention_queries * (2 * value_stride + cache_block_positions);
 }
 
 /// The kernels compiled for one instruction set. Each gives the same bits for a row whatever else
 /// is computed beside it; they need not agree across instruction sets.
 struct Kernels {
-  std::string_view name;  ///< "avx512vnni", "avx2" or "portable"
+  std::string_view name;  ///< "amx", "avx512vnni", "avx2" or "portable"
+  /// The most activation rows that its panel product takes, at most most_panel_product_rows.
+  std::size_t panel_product_rows;
 
   /// out[row][lane] = sum over columns of weight[lane][column] * activation[row][column], for the
-  /// 16 lanes of a panel and `rows` (1 to panel_product_rows) rows from `first_row`. One function
-  /// a PackedForm.
+  /// 16 lanes of a panel and `rows` (1 to panel_product_rows) rows from `first_row`. `out` is
+  /// [rows][out_stride]. One function a PackedForm.
   using PanelProduct = void (*)(const std::byte* panel, std::size_t columns,
                                 const ActivationView& activations, std::size_t first_row,
-                                std::size_t rows, float* out);
+                                std::size_t rows, float* out, std::size_t out_stride);
   std::array<PanelProduct, packed_form_count> panel_product;
 
   /// Quantises n values (a multiple of 32) in blocks of 32: scale = largest magnitude / 127.
@@ -103,6 +113,7 @@ const Kernels& kernels();
 std::vector<const Kernels*> available_kernels();
 
 // One a file; nullptr where they are not compiled for this architecture.
+const Kernels* kernels_amx();
 const Kernels* kernels_avx512vnni();
 const Kernels* kernels_avx2();
 const Kernels* kernels_portable();

@@ -95,7 +95,8 @@ struct KernelsFor {
 
   template <PackedForm form, int R, bool with_residual>
   static void integer_tile(const std::uint8_t* panel, std::size_t columns,
-                           const ActivationView& activations, std::size_t first_row, float* out) {
+                           const ActivationView& activations, std::size_t first_row, float* out,
+                           std::size_t out_stride) {
     constexpr std::size_t step = panel_step_bytes(form);
     const std::size_t stride = activations.stride;
     const std::size_t block_stride = stride / block_inputs;
@@ -151,7 +152,7 @@ struct KernelsFor {
     }
     for (int r = 0; r < R; ++r) {
       if constexpr (has_minimum(form)) sum[r] = V::add(sum[r], minimums[r]);
-      V::store(out + 16 * r, sum[r]);
+      V::store(out + static_cast<std::size_t>(r) * out_stride, sum[r]);
     }
   }
 
@@ -170,7 +171,8 @@ struct KernelsFor {
   // keep rounding errors small.
   template <PackedForm form, int R>
   static void float_tile(const std::uint8_t* panel, std::size_t columns,
-                         const ActivationView& activations, std::size_t first_row, float* out) {
+                         const ActivationView& activations, std::size_t first_row, float* out,
+                         std::size_t out_stride) {
     constexpr std::size_t step = panel_step_bytes(form);
     const std::size_t stride = activations.stride;
     const float* const x = activations.values + first_row * stride;
@@ -194,42 +196,44 @@ struct KernelsFor {
       }
     }
     for (int r = 0; r < R; ++r) {
-      V::store(out + 16 * r, V::add(V::add(sum[r][0], sum[r][1]), V::add(sum[r][2], sum[r][3])));
+      const F total = V::add(V::add(sum[r][0], sum[r][1]), V::add(sum[r][2], sum[r][3]));
+      V::store(out + static_cast<std::size_t>(r) * out_stride, total);
     }
   }
 
   template <PackedForm form, int R>
   static void tile(const std::uint8_t* panel, std::size_t columns,
-                   const ActivationView& activations, std::size_t first_row, float* out) {
+                   const ActivationView& activations, std::size_t first_row, float* out,
+                   std::size_t out_stride) {
     if constexpr (is_integer(form)) {
       if (activations.residuals == nullptr) {
-        integer_tile<form, R, false>(panel, columns, activations, first_row, out);
+        integer_tile<form, R, false>(panel, columns, activations, first_row, out, out_stride);
       } else {
-        integer_tile<form, R, true>(panel, columns, activations, first_row, out);
+        integer_tile<form, R, true>(panel, columns, activations, first_row, out, out_stride);
       }
     } else {
-      float_tile<form, R>(panel, columns, activations, first_row, out);
+      float_tile<form, R>(panel, columns, activations, first_row, out, out_stride);
     }
   }
 
   template <PackedForm form>
   static void panel_product(const std::byte* panel, std::size_t columns,
                             const ActivationView& activations, std::size_t first_row,
-                            std::size_t rows, float* out) {
+                            std::size_t rows, float* out, std::size_t out_stride) {
     const std::uint8_t* const p = bytes(panel);
     if constexpr (is_integer(form)) {
       if (rows == 8) {
-        tile<form, 8>(p, columns, activations, first_row, out);
+        tile<form, 8>(p, columns, activations, first_row, out, out_stride);
         return;
       }
     }
-    for (; rows >= 4; rows -= 4, first_row += 4, out += 64) {
-      tile<form, 4>(p, columns, activations, first_row, out);
+    for (; rows >= 4; rows -= 4, first_row += 4, out += 4 * out_stride) {
+      tile<form, 4>(p, columns, activations, first_row, out, out_stride);
     }
-    for (; rows >= 2; rows -= 2, first_row += 2, out += 32) {
-      tile<form, 2>(p, columns, activations, first_row, out);
+    for (; rows >= 2; rows -= 2, first_row += 2, out += 2 * out_stride) {
+      tile<form, 2>(p, columns, activations, first_row, out, out_stride);
     }
-    if (rows == 1) tile<form, 1>(p, columns, activations, first_row, out);
+    if (rows == 1) tile<form, 1>(p, columns, activations, first_row, out, out_stride);
   }
 
   // ---- rows -----------------------------------------------------------------------------------
@@ -366,123 +370,232 @@ struct KernelsFor {
   static F load_cache(const std::uint16_t* p) { return V::load_half(p); }
   static F load_cache(const float* p) { return V::load(p); }
 
-  // scores[h][64] = scale * (query h . key), for all 64 positions of a block.
-  template <class Element, int H>
-  static void block_scores(const AttentionCall& call, const Element* keys, float* scores) {
-    F sum[H][4];
-    for (int h = 0; h < H; ++h) {
-      for (int k = 0; k < 4; ++k) sum[h][k] = V::zero();
-    }
-    for (std::size_t d = 0; d < call.head_dim; ++d, keys += cache_block_positions) {
-      for (int k = 0; k < 4; ++k) {
-        const F key = load_cache(keys + 16 * k);
-        for (int h = 0; h < H; ++h) {
-          const F query = V::set(call.queries[static_cast<std::size_t>(h) * call.head_dim + d]);
-          sum[h][k] = V::fma(query, key, sum[h][k]);
-        }
-      }
-    }
-    const F scale = V::set(call.scale);
-    for (int h = 0; h < H; ++h) {
-      for (int k = 0; k < 4; ++k) V::store(scores + 64 * h + 16 * k, V::mul(sum[h][k], scale));
+  // Asks for 64 numbers that the next block will need.
+  template <class Element>
+  static void fetch_ahead(const Element* from) {
+    const auto* const address = reinterpret_cast<const std::byte*>(from);
+    for (std::size_t line = 0; line < 64 * sizeof(Element); line += 64) {
+      __builtin_prefetch(address + line);
     }
   }
 
-  // Sixteen dimensions of the weighted sum of values, for H heads.
-  template <class Element, int H>
-  static void add_values(const AttentionCall& call, const Element* values, std::size_t valid,
-                         const float* weights, const float* corrections, float* sums) {
-    F sum[H];
-    for (int h = 0; h < H; ++h) {
-      sum[h] = V::mul(V::load(sums + static_cast<std::size_t>(h) * call.value_stride),
-                      V::set(corrections[h]));
+  // How many vectors of 16 to take at once for each of Q queries, so that all sums stay in
+  // registers.
+  template <int Q>
+  static constexpr int vectors_at_once = V::accumulators / Q >= 4   ? 4
+                                         : V::accumulators / Q >= 2 ? 2
+                                                                    : 1;
+
+  // Queries that are computed together, and what is kept of each from block to block.
+  template <int Q>
+  struct QueryGroup {
+    float* interleaved;  // [head_dim][Q]: the queries, which are broadcast one by one
+    float* sums;         // [Q][value_stride]: of values times weights
+    float* weights;      // [Q][64]: of one block
+    float largest[Q];    // score
+    float total[Q];      // of weights
+    // What the sums and totals so far are multiplied by: e^(the largest before - the largest now).
+    float corrections[16];
+  };
+
+  // weights[q][64] = scale * (query q . key), for all 64 positions of a block.
+  template <class Element, int Q>
+  static void block_scores(const AttentionCall& call, const Element* keys, const Element* next,
+                           QueryGroup<Q>& group) {
+    constexpr int K = vectors_at_once<Q>;
+    const F scale = V::set(call.scale);
+    for (int first = 0; first < 4; first += K) {
+      F sum[Q][K];
+#pragma GCC unroll 12
+      for (int q = 0; q < Q; ++q) {
+#pragma GCC unroll 12
+        for (int k = 0; k < K; ++k) sum[q][k] = V::zero();
+      }
+      const Element* key = keys + 16 * first;
+      const float* query = group.interleaved;
+      for (std::size_t d = 0; d < call.head_dim; ++d, key += cache_block_positions, query += Q) {
+        // Few queries wait for memory.
+        if constexpr (K == 4) fetch_ahead<Element>(next + d * cache_block_positions);
+        F key_vectors[K];
+#pragma GCC unroll 12
+        for (int k = 0; k < K; ++k) key_vectors[k] = load_cache(key + 16 * k);
+#pragma GCC unroll 12
+        for (int q = 0; q < Q; ++q) {
+          const F value = V::set(query[q]);
+#pragma GCC unroll 12
+          for (int k = 0; k < K; ++k) sum[q][k] = V::fma(value, key_vectors[k], sum[q][k]);
+        }
+      }
+#pragma GCC unroll 12
+      for (int q = 0; q < Q; ++q) {
+#pragma GCC unroll 12
+        for (int k = 0; k < K; ++k) {
+          V::store(group.weights + 64 * q + 16 * (first + k), V::mul(sum[q][k], scale));
+        }
+      }
     }
-    for (std::size_t p = 0; p < valid; ++p, values += call.value_stride) {
-      const F value = load_cache(values);
-      for (int h = 0; h < H; ++h)
-        sum[h] = V::fma(V::set(weights[64 * h + static_cast<int>(p)]), value, sum[h]);
+  }
+
+  // Scores of a block, of which the query sees the first `valid`, become weights
+  // e^(score - largest). The logarithm of the correction is left where that belongs.
+  template <int Q>
+  static void block_weights(std::size_t valid, int q, QueryGroup<Q>& group) {
+    float* const w = group.weights + 64 * q;
+    if (valid == 0) {
+      for (int k = 0; k < 4; ++k) V::store(w + 16 * k, V::zero());
+      group.corrections[q] = 0;
+      return;
     }
-    for (int h = 0; h < H; ++h) {
-      V::store(sums + static_cast<std::size_t>(h) * call.value_stride, sum[h]);
+    for (std::size_t p = valid; p < cache_block_positions; ++p) w[p] = -__builtin_inff();
+    const F block_largest =
+        V::max(V::max(V::load(w), V::load(w + 16)), V::max(V::load(w + 32), V::load(w + 48)));
+    const float reduced = V::reduce_max(block_largest);
+    const float before = group.largest[q];
+    const float now = reduced > before ? reduced : before;
+    for (int k = 0; k < 4; ++k) {
+      V::store(w + 16 * k, exponential(V::sub(V::load(w + 16 * k), V::set(now))));
+    }
+    for (std::size_t p = valid; p < cache_block_positions; ++p) w[p] = 0;
+    group.corrections[q] = before - now;
+    group.largest[q] = now;
+  }
+
+  // The corrections of all queries at once, and their totals.
+  template <int Q>
+  static void correct_totals(QueryGroup<Q>& group) {
+    V::store(group.corrections, exponential(V::load(group.corrections)));
+    for (int q = 0; q < Q; ++q) {
+      const float* const w = group.weights + 64 * q;
+      F block_total = V::zero();
+      for (int k = 0; k < 4; ++k) block_total = V::add(block_total, V::load(w + 16 * k));
+      group.total[q] = group.total[q] * group.corrections[q] + V::reduce_add(block_total);
+    }
+  }
+
+  // 16 * D dimensions of the sums of the values of `positions` positions, times their weights.
+  template <class Element, int Q, int D>
+  static void add_values(const AttentionCall& call, const Element* values, std::size_t positions,
+                         std::size_t dimension, const Element* next, QueryGroup<Q>& group) {
+    F sum[Q][D];
+    float* const sums = group.sums + dimension;
+#pragma GCC unroll 12
+    for (int q = 0; q < Q; ++q) {
+      const F correction = V::set(group.corrections[q]);
+#pragma GCC unroll 12
+      for (int d = 0; d < D; ++d) {
+        const F before = V::load(sums + static_cast<std::size_t>(q) * call.value_stride + 16 * d);
+        sum[q][d] = V::mul(before, correction);
+      }
+    }
+    const Element* value = values + dimension;
+    for (std::size_t p = 0; p < positions; ++p, value += call.value_stride) {
+      if constexpr (D == 4) fetch_ahead<Element>(next + p * call.value_stride + dimension);
+      F value_vectors[D];
+#pragma GCC unroll 12
+      for (int d = 0; d < D; ++d) value_vectors[d] = load_cache(value + 16 * d);
+#pragma GCC unroll 12
+      for (int q = 0; q < Q; ++q) {
+        const F weight = V::set(group.weights[64 * q + static_cast<int>(p)]);
+#pragma GCC unroll 12
+        for (int d = 0; d < D; ++d) sum[q][d] = V::fma(weight, value_vectors[d], sum[q][d]);
+      }
+    }
+#pragma GCC unroll 12
+    for (int q = 0; q < Q; ++q) {
+#pragma GCC unroll 12
+      for (int d = 0; d < D; ++d) {
+        V::store(sums + static_cast<std::size_t>(q) * call.value_stride + 16 * d, sum[q][d]);
+      }
     }
   }
 
   // Softmax without a second pass: after each block the sums so far are brought to the largest
   // score seen [Milakov and Gimelshein 2018].
-  template <class Element, int H>
-  static void attend_heads(const AttentionCall& call) {
-    float* const sums = call.scratch;                             // [H][value_stride]
-    float* const weights = call.scratch + H * call.value_stride;  // [H][64]
-    for (std::size_t i = 0; i < H * call.value_stride; i += 16) V::store(sums + i, V::zero());
-    float largest[H];
-    float total[H];
-    float corrections[H];
-    for (int h = 0; h < H; ++h) {
-      largest[h] = -__builtin_inff();
-      total[h] = 0;
-    }
-    for (std::size_t begin = 0; begin < call.positions; begin += cache_block_positions) {
-      const std::size_t block = begin / cache_block_positions;
-      const std::size_t left = call.positions - begin;
-      const std::size_t valid = left < cache_block_positions ? left : cache_block_positions;
-      block_scores<Element, H>(
-          call, reinterpret_cast<const Element*>(call.blocks[block] + call.key_offset), weights);
-      for (int h = 0; h < H; ++h) {
-        float* const w = weights + 64 * h;
-        for (std::size_t p = valid; p < cache_block_positions; ++p) w[p] = -__builtin_inff();
-        F block_largest =
-            V::max(V::max(V::load(w), V::load(w + 16)), V::max(V::load(w + 32), V::load(w + 48)));
-        const float reduced = V::reduce_max(block_largest);
-        const float now = reduced > largest[h] ? reduced : largest[h];
-        F block_total = V::zero();
-        for (int k = 0; k < 4; ++k) {
-          const F e = exponential(V::sub(V::load(w + 16 * k), V::set(now)));
-          V::store(w + 16 * k, e);
-        }
-        for (std::size_t p = valid; p < cache_block_positions; ++p) w[p] = 0;
-        for (int k = 0; k < 4; ++k) block_total = V::add(block_total, V::load(w + 16 * k));
-        corrections[h] = begin == 0 ? 0.0F : V::first(exponential(V::set(largest[h] - now)));
-        total[h] = total[h] * corrections[h] + V::reduce_add(block_total);
-        largest[h] = now;
-      }
-      const auto* const values =
-          reinterpret_cast<const Element*>(call.blocks[block] + call.value_offset);
-      for (std::size_t d = 0; d < call.value_stride; d += 16) {
-        add_values<Element, H>(call, values + d, valid, weights, corrections, sums + d);
+  template <class Element, int Q>
+  static void attend_group(const AttentionCall& call, const AttentionQuery* queries) {
+    constexpr std::size_t count = Q;
+    QueryGroup<Q> group;
+    group.interleaved = call.scratch;
+    group.sums = group.interleaved + count * call.value_stride;
+    group.weights = group.sums + count * call.value_stride;
+    std::size_t positions = 0;
+    V::store(group.corrections, V::zero());
+    for (std::size_t q = 0; q < count; ++q) {
+      group.largest[q] = -__builtin_inff();
+      group.total[q] = 0;
+      if (queries[q].positions > positions) positions = queries[q].positions;
+      for (std::size_t d = 0; d < call.head_dim; ++d) {
+        group.interleaved[d * count + q] = queries[q].values[d];
       }
     }
-    for (int h = 0; h < H; ++h) {
-      const auto head = static_cast<std::size_t>(h);
-      const F inverse = V::set(1.0F / total[h]);
+    for (std::size_t i = 0; i < count * call.value_stride; i += 16) {
+      V::store(group.sums + i, V::zero());
+    }
+    constexpr std::size_t together = 16 * vectors_at_once<Q>;
+    for (std::size_t begin = 0; begin < positions; begin += cache_block_positions) {
+      const bool last = begin + cache_block_positions >= positions;
+      const std::byte* const* const pointer = call.blocks + begin / cache_block_positions;
+      const std::byte* const block = pointer[0];
+      const std::byte* const next = last ? block : pointer[1];
+      const auto keys_of = [&](const std::byte* b) {
+        return reinterpret_cast<const Element*>(b + call.key_offset);
+      };
+      const auto values_of = [&](const std::byte* b) {
+        return reinterpret_cast<const Element*>(b + call.value_offset);
+      };
+      block_scores<Element, Q>(call, keys_of(block), keys_of(next), group);
+      std::size_t most_valid = 0;
+      for (int q = 0; q < Q; ++q) {
+        const std::size_t sees = queries[q].positions;
+        std::size_t valid = sees > begin ? sees - begin : 0;
+        if (valid > cache_block_positions) valid = cache_block_positions;
+        if (valid > most_valid) most_valid = valid;
+        block_weights<Q>(valid, q, group);
+      }
+      correct_totals<Q>(group);
+      const Element* const values = values_of(block);
+      std::size_t d = 0;
+      for (; d + together <= call.value_stride; d += together) {
+        add_values<Element, Q, vectors_at_once<Q>>(call, values, most_valid, d, values_of(next),
+                                                   group);
+      }
+      for (; d < call.value_stride; d += 16) {
+        add_values<Element, Q, 1>(call, values, most_valid, d, values_of(next), group);
+      }
+    }
+    for (std::size_t q = 0; q < count; ++q) {
+      const F inverse = V::set(1.0F / group.total[q]);
       for (std::size_t d = 0; d < call.head_dim; d += 16) {
-        const F v = V::mul(V::load(sums + head * call.value_stride + d), inverse);
-        const std::size_t count = call.head_dim - d < 16 ? call.head_dim - d : 16;
-        V::store_part(call.out + head * call.head_dim + d, v, count);
+        const F v = V::mul(V::load(group.sums + q * call.value_stride + d), inverse);
+        const std::size_t width = call.head_dim - d < 16 ? call.head_dim - d : 16;
+        V::store_part(queries[q].out + d, v, width);
       }
+    }
+  }
+
+  // As many queries at once as there are registers for, then what is left.
+  template <class Element, int Q>
+  static void attend_groups(const AttentionCall& call, std::size_t done) {
+    if constexpr (Q <= V::accumulators) {
+      for (; call.count - done >= Q; done += Q) {
+        attend_group<Element, Q>(call, call.queries + done);
+      }
+    }
+    if constexpr (Q > 1) {
+      constexpr int smaller = Q == 12 ? 9 : Q == 9 ? 6 : Q == 6 ? 4 : Q - 1;
+      if (done < call.count) attend_groups<Element, smaller>(call, done);
     }
   }
 
   template <class Element>
   static void attend(const AttentionCall& call) {
-    switch (call.heads) {
-      case 1:
-        attend_heads<Element, 1>(call);
-        return;
-      case 2:
-        attend_heads<Element, 2>(call);
-        return;
-      case 3:
-        attend_heads<Element, 3>(call);
-        return;
-      default:
-        attend_heads<Element, 4>(call);
-        return;
-    }
+    attend_groups<Element, attention_queries>(call, 0);
   }
 
   static constexpr Kernels table(std::string_view name) {
     Kernels k{};
     k.name = name;
+    k.panel_product_rows = 8;
     k.panel_product = {
         panel_product<PackedForm::int4>,    panel_product<PackedForm::int4_min>,
         panel_product<PackedForm::int5>,    panel_product<PackedForm::int5_min>,

@@ -21,6 +21,7 @@ struct Integers {
 struct Portable {
   using F = Floats;
   using I = Integers;
+  static constexpr int accumulators = 3;
 
   template <class Operation>
   static F map(Operation operation) {

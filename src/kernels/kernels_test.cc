@@ -114,7 +114,7 @@ void check_products(const Kernels& k, ActivationQuantization quantization) {
     const std::vector<float> values = random_values(3 * columns, 6);
     const Activations activations = make_activations(k, 3, columns, values, quantization);
     std::vector<float> out(3 * rows, -1);
-    const Product product{.weights = &packed, .out = out.data(), .out_stride = rows};
+    const Product product{.map = {.weights = &packed}, .out = out.data(), .out_stride = rows};
     multiply(team, k, activations, std::span(&product, 1));
     const ActivationView view = activations.view();
     for (std::size_t r = 0; r < 3; ++r) {
@@ -158,7 +158,7 @@ TEST_P(KernelsTest, IntegerProductsStayCloseToFloat) {
        {ActivationQuantization::int8, ActivationQuantization::int8_residual}) {
     const Activations activations = make_activations(k(), 1, columns, values, quantization);
     std::vector<float> out(64);
-    const Product product{.weights = &packed, .out = out.data(), .out_stride = 64};
+    const Product product{.map = {.weights = &packed}, .out = out.data(), .out_stride = 64};
     multiply(team, k(), activations, std::span(&product, 1));
     // The step of a block is its largest value / 127; the largest of 32 normal values is about 2.5.
     // Errors are even over a step: standard deviation 1 / sqrt(12) of it. Six of them over the sum.
@@ -186,8 +186,9 @@ TEST_P(KernelsTest, ARowsBitsDoNotDependOnItsCompany) {
   ThreadTeam one(1);
   ThreadTeam three(3);
   constexpr std::size_t rows = 50;
-  constexpr std::size_t columns = 256;
-  constexpr std::size_t batch = 29;
+  // More blocks than some kernels unpack at once, more rows than any takes at once, and a rest.
+  constexpr std::size_t columns = 1280;
+  constexpr std::size_t batch = most_panel_product_rows + 29;
   const std::vector<float> values = random_values(batch * columns, 3);
   for (const auto quantization :
        {ActivationQuantization::int8, ActivationQuantization::int8_residual}) {
@@ -196,13 +197,14 @@ TEST_P(KernelsTest, ARowsBitsDoNotDependOnItsCompany) {
       const RandomTensor tensor(type, rows, columns, 4);
       const PackedMatrix packed(tensor.view, native_form(type), {}, arena, three);
       std::vector<float> out(batch * rows);
-      const Product product{.weights = &packed, .out = out.data(), .out_stride = rows};
+      const Product product{.map = {.weights = &packed}, .out = out.data(), .out_stride = rows};
       multiply(three, k(), together, std::span(&product, 1));
-      for (std::size_t r = 0; r < batch; ++r) {
+      for (std::size_t r = 0; r < batch; r += r < 40 ? 1 : 13) {
         const std::vector<float> row(&values[r * columns], &values[r * columns] + columns);
         const Activations alone = make_activations(k(), 1, columns, row, quantization);
         std::vector<float> single(rows);
-        const Product by_itself{.weights = &packed, .out = single.data(), .out_stride = rows};
+        const Product by_itself{
+            .map = {.weights = &packed}, .out = single.data(), .out_stride = rows};
         multiply(one, k(), alone, std::span(&by_itself, 1));
         ASSERT_EQ(0, std::memcmp(single.data(), &out[r * rows], rows * sizeof(float)))
             << info(type).name << " row " << r;
@@ -221,7 +223,8 @@ TEST_P(KernelsTest, FloatProductsTakeAnyWidth) {
     const std::vector<float> bias = random_values(19, 10);
     const Activations activations = make_activations(k(), 5, columns, values);
     std::vector<float> out(5 * 19);
-    const Product product{.weights = &packed, .bias = bias, .out = out.data(), .out_stride = 19};
+    const Product product{
+        .map = {.weights = &packed, .bias = bias}, .out = out.data(), .out_stride = 19};
     multiply(team, k(), activations, std::span(&product, 1));
     for (std::size_t r = 0; r < 5; ++r) {
       for (std::size_t o = 0; o < 19; ++o) {
@@ -247,8 +250,8 @@ TEST_P(KernelsTest, RowOrderPermutesRows) {
   const Activations activations = make_activations(k(), 1, 64, random_values(64, 1));
   std::vector<float> a(32);
   std::vector<float> b(32);
-  const Product product_a{.weights = &plain, .out = a.data(), .out_stride = 32};
-  const Product product_b{.weights = &permuted, .out = b.data(), .out_stride = 32};
+  const Product product_a{.map = {.weights = &plain}, .out = a.data(), .out_stride = 32};
+  const Product product_b{.map = {.weights = &permuted}, .out = b.data(), .out_stride = 32};
   multiply(team, k(), activations, std::span(&product_a, 1));
   multiply(team, k(), activations, std::span(&product_b, 1));
   for (std::size_t i = 0; i < 32; ++i) EXPECT_EQ(b[i], a[order[i]]);
@@ -265,18 +268,62 @@ TEST_P(KernelsTest, SwigluProductEqualsItsParts) {
   const Activations x = make_activations(k(), 11, 96, random_values(11 * 96, 4, 3.0F));
   Activations fused;
   fused.resize(11, 40, ActivationQuantization::int8);
-  multiply_swiglu(team, k(), x, packed_gate, {}, packed_up, up_bias, fused);
+  multiply_swiglu(team, k(), x, {.weights = &packed_gate}, {.weights = &packed_up, .bias = up_bias},
+                  fused);
   std::vector<float> g(11 * 40);
   std::vector<float> u(11 * 40);
   const std::array products{
-      Product{.weights = &packed_gate, .out = g.data(), .out_stride = 40},
-      Product{.weights = &packed_up, .bias = up_bias, .out = u.data(), .out_stride = 40}};
+      Product{.map = {.weights = &packed_gate}, .out = g.data(), .out_stride = 40},
+      Product{.map = {.weights = &packed_up, .bias = up_bias}, .out = u.data(), .out_stride = 40}};
   multiply(team, k(), x, products);
   for (std::size_t r = 0; r < 11; ++r) {
     for (std::size_t i = 0; i < 40; ++i) {
       const double a = g[r * 40 + i];
       const double expected = a / (1 + std::exp(-a)) * u[r * 40 + i];
       EXPECT_NEAR(fused.row(r)[i], expected, 1e-6 * (1 + std::abs(expected)));
+    }
+  }
+}
+
+TEST_P(KernelsTest, AddendsAreAddedToTheirRowsBeforeTheActivationFunction) {
+  Arena arena;
+  ThreadTeam team(2);
+  constexpr std::size_t rows = 5;
+  constexpr std::size_t width = 40;
+  const RandomTensor gate(TensorType::Q4_1, width, 96, 1);
+  const RandomTensor up(TensorType::Q8_0, width, 96, 2);
+  const PackedMatrix packed_gate(gate.view, PackedForm::int4_min, {}, arena, team);
+  const PackedMatrix packed_up(up.view, PackedForm::int8, {}, arena, team);
+  const Activations x = make_activations(k(), rows, 96, random_values(rows * 96, 4, 3.0F));
+  const std::vector<float> bias = random_values(width, 5);
+  const std::vector<float> first = random_values(width, 6);
+  const std::vector<float> second = random_values(width, 7);
+  // Rows 1 and 4 have an adapter each.
+  const std::array<const float*, rows> addends{nullptr, first.data(), nullptr, nullptr,
+                                               second.data()};
+
+  const LinearMap plain{.weights = &packed_gate, .bias = bias};
+  const LinearMap adapted{.weights = &packed_gate, .bias = bias, .addends = addends};
+  std::vector<float> without(rows * width);
+  std::vector<float> with(rows * width);
+  const Product product_without{.map = plain, .out = without.data(), .out_stride = width};
+  const Product product_with{.map = adapted, .out = with.data(), .out_stride = width};
+  multiply(team, k(), x, std::span(&product_without, 1));
+  multiply(team, k(), x, std::span(&product_with, 1));
+  std::vector<float> upward(rows * width);
+  const Product product_up{
+      .map = {.weights = &packed_up}, .out = upward.data(), .out_stride = width};
+  multiply(team, k(), x, std::span(&product_up, 1));
+  Activations fused;
+  fused.resize(rows, width, ActivationQuantization::int8);
+  multiply_swiglu(team, k(), x, adapted, {.weights = &packed_up}, fused);
+  for (std::size_t r = 0; r < rows; ++r) {
+    for (std::size_t i = 0; i < width; ++i) {
+      const float addend = addends[r] == nullptr ? 0.0F : addends[r][i];
+      ASSERT_EQ(with[r * width + i], without[r * width + i] + addend);
+      const double a = with[r * width + i];
+      const double expected = a / (1 + std::exp(-a)) * upward[r * width + i];
+      ASSERT_NEAR(fused.row(r)[i], expected, 1e-6 * (1 + std::abs(expected)));
     }
   }
 }
@@ -395,35 +442,49 @@ void check_attention(const Kernels& k, void (*attend)(const AttentionCall&), dou
     for (const std::size_t positions : {1U, 5U, 63U, 64U, 65U, 200U}) {
       const std::vector<float> keys = random_values(positions * head_dim, 1);
       const std::vector<float> values = random_values(positions * head_dim, 2);
-      const std::vector<float> queries = random_values(4 * head_dim, 3, 2.0F);
+      const std::vector<float> queries = random_values(attention_queries * head_dim, 3, 2.0F);
       const auto blocks = make_blocks<Element>(positions, head_dim, stride, keys, values);
       std::vector<const std::byte*> pointers;
       for (const auto& block : blocks) {
         pointers.push_back(reinterpret_cast<const std::byte*>(block.data()));
       }
-      std::vector<float> alone;
-      for (const std::size_t heads : {1U, 2U, 3U, 4U}) {
-        std::vector<float> out(heads * head_dim + 1, 777);
-        AlignedBuffer<float> scratch(attention_scratch(heads, stride));
-        attend({.queries = queries.data(),
-                .heads = heads,
-                .head_dim = head_dim,
-                .value_stride = stride,
-                .positions = positions,
-                .blocks = pointers.data(),
-                .key_offset = 0,
-                .value_offset = 64 * head_dim * sizeof(Element),
-                .scale = 0.25F,
-                .out = out.data(),
-                .scratch = scratch.data()});
+      // Query q does not see the last q positions: queries of a prompt's rows differ so.
+      const auto sees = [&](std::size_t q) { return positions > q ? positions - q : 1; };
+      std::vector<std::vector<float>> alone;
+      for (std::size_t count = 1; count <= attention_queries; ++count) {
+        std::vector<float> out(count * head_dim + 1, 777);
+        AlignedBuffer<float> scratch(attention_scratch(stride));
+        const auto attend_queries = [&](std::size_t first, std::size_t last) {
+          std::vector<AttentionQuery> call_queries;
+          for (std::size_t q = first; q <= last; ++q) {
+            call_queries.push_back({.values = &queries[q * head_dim],
+                                    .positions = sees(q),
+                                    .out = &out[q * head_dim]});
+          }
+          attend({.queries = call_queries.data(),
+                  .count = call_queries.size(),
+                  .head_dim = head_dim,
+                  .value_stride = stride,
+                  .blocks = pointers.data(),
+                  .key_offset = 0,
+                  .value_offset = 64 * head_dim * sizeof(Element),
+                  .scale = 0.25F,
+                  .scratch = scratch.data()});
+        };
+        // A query's bits do not depend on the others.
+        attend_queries(count - 1, count - 1);
+        const auto last = out.end() - 1 - static_cast<std::ptrdiff_t>(head_dim);
+        alone.emplace_back(last, out.end() - 1);
+        attend_queries(0, count - 1);
         EXPECT_EQ(out.back(), 777) << "wrote past its end";
-        if (heads == 1) alone = out;
-        // The first head's bits do not depend on the others.
-        ASSERT_EQ(0, std::memcmp(alone.data(), out.data(), head_dim * sizeof(float)));
-        for (std::size_t h = 0; h < heads; ++h) {
-          std::vector<double> score(positions, 0);
+        for (std::size_t q = 0; q < count; ++q) {
+          ASSERT_EQ(0, std::memcmp(alone[q].data(), &out[q * head_dim], head_dim * sizeof(float)));
+        }
+        if (count < attention_queries) continue;
+        for (std::size_t h = 0; h < count; ++h) {
+          std::vector<double> score(sees(h), 0);
           double largest = -1e30;
-          for (std::size_t p = 0; p < positions; ++p) {
+          for (std::size_t p = 0; p < score.size(); ++p) {
             for (std::size_t d = 0; d < head_dim; ++d) {
               score[p] += 0.25 * queries[h * head_dim + d] * keys[p * head_dim + d];
             }
@@ -433,7 +494,7 @@ void check_attention(const Kernels& k, void (*attend)(const AttentionCall&), dou
           for (double& s : score) total += s = std::exp(s - largest);
           for (std::size_t d = 0; d < head_dim; ++d) {
             double expected = 0;
-            for (std::size_t p = 0; p < positions; ++p) {
+            for (std::size_t p = 0; p < score.size(); ++p) {
               expected += score[p] / total * values[p * head_dim + d];
             }
             ASSERT_NEAR(out[h * head_dim + d], expected, tolerance)
@@ -450,6 +511,37 @@ TEST_P(KernelsTest, AttentionEqualsItsDefinition) {
   // Keys and values in float16 are off by 2^-11 of themselves each: scores of up to about 20 move
   // by about 0.01.
   check_attention<std::uint16_t>(k(), k().attend_half, 3e-2);
+}
+
+// amx says so, and so one may be measured against the other on the same answers.
+TEST(Kernels, AmxGivesTheBitsOfAvx512vnni) {
+  const std::vector<const Kernels*> available = available_kernels();
+  if (available.front()->name != "amx") GTEST_SKIP() << "this machine has no AMX";
+  constexpr std::size_t rows = 33;
+  constexpr std::size_t columns = 1280;
+  constexpr std::size_t batch = 50;
+  Arena arena;
+  ThreadTeam team(2);
+  const std::vector<float> values = random_values(batch * columns, 3);
+  for (const auto quantization :
+       {ActivationQuantization::int8, ActivationQuantization::int8_residual}) {
+    const Activations activations =
+        make_activations(*available.front(), batch, columns, values, quantization);
+    for (const TensorType type : all_types) {
+      const RandomTensor tensor(type, rows, columns, 4);
+      const PackedMatrix packed(tensor.view, native_form(type), {}, arena, team);
+      std::vector<std::vector<float>> outs;
+      for (const Kernels* const set : {available[0], available[1]}) {
+        outs.emplace_back(batch * rows);
+        const Product product{
+            .map = {.weights = &packed}, .out = outs.back().data(), .out_stride = rows};
+        multiply(team, *set, activations, std::span(&product, 1));
+      }
+      ASSERT_EQ(available[1]->name, "avx512vnni");
+      ASSERT_EQ(0, std::memcmp(outs[0].data(), outs[1].data(), batch * rows * sizeof(float)))
+          << info(type).name;
+    }
+  }
 }
 
 TEST(Kernels, TheFastestAvailableComesFirstAndPortableIsThere) {

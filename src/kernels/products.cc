@@ -7,24 +7,38 @@
 namespace fathom {
 namespace {
 
-using PanelOut = std::array<float, panel_rows * panel_product_rows>;
+using PanelOut = std::array<float, panel_rows * most_panel_product_rows>;
 
-// The products of one panel with rows first_row..first_row+rows-1, bias added.
-void panel_rows_product(const Kernels& kernels, const PackedMatrix& weights, std::size_t panel,
-                        std::span<const float> bias, const ActivationView& view,
-                        std::size_t first_row, std::size_t rows, std::size_t lanes, float* out) {
-  kernels.panel_product[static_cast<std::size_t>(weights.form())](
-      weights.panel(panel), weights.columns(), view, first_row, rows, out);
-  if (bias.empty()) return;
-  for (std::size_t r = 0; r < rows; ++r) {
-    for (std::size_t lane = 0; lane < lanes; ++lane) {
-      out[r * panel_rows + lane] += bias[panel * panel_rows + lane];
-    }
-  }
-}
+struct RowRange {
+  std::size_t first = 0;
+  std::size_t count = 0;
+};
 
 std::size_t lanes_of(const PackedMatrix& weights, std::size_t panel) {
   return std::min(panel_rows, weights.rows() - panel * panel_rows);
+}
+
+// The outputs of one panel for some rows of the activations, with all that is added to them. `out`
+// is [rows.count][stride] and has room for all lanes.
+void panel_outputs(const Kernels& kernels, const LinearMap& map, std::size_t panel,
+                   const ActivationView& view, RowRange rows, float* out, std::size_t stride) {
+  const PackedMatrix& weights = *map.weights;
+  kernels.panel_product[static_cast<std::size_t>(weights.form())](
+      weights.panel(panel), weights.columns(), view, rows.first, rows.count, out, stride);
+  if (map.bias.empty() && map.addends.empty()) return;
+  const std::size_t lanes = lanes_of(weights, panel);
+  for (std::size_t r = 0; r < rows.count; ++r) {
+    float* const row = out + r * stride;
+    const auto add = [&](const float* values) {
+      for (std::size_t lane = 0; lane < lanes; ++lane) {
+        row[lane] += values[panel * panel_rows + lane];
+      }
+    };
+    if (!map.bias.empty()) add(map.bias.data());
+    if (!map.addends.empty() && map.addends[rows.first + r] != nullptr) {
+      add(map.addends[rows.first + r]);
+    }
+  }
 }
 
 }  // namespace
@@ -74,24 +88,28 @@ void multiply(ThreadTeam& team, const Kernels& kernels, const Activations& activ
   const ActivationView view = activations.view();
   // All products' panels in one row.
   std::size_t panels = 0;
-  for (const Product& product : products) panels += product.weights->panels();
+  for (const Product& product : products) panels += product.map.weights->panels();
   team.run_shares(panels, 1, [&](std::size_t begin, std::size_t end) {
-    alignas(64) PanelOut out;
-    std::size_t before = 0;
-    for (const Product& product : products) {
-      const PackedMatrix& weights = *product.weights;
-      const std::size_t first_panel = std::max(begin, before) - before;
-      const std::size_t end_panel = std::min(end - std::min(end, before), weights.panels());
-      before += weights.panels();
-      for (std::size_t panel = first_panel; panel < end_panel; ++panel) {
-        const std::size_t lanes = lanes_of(weights, panel);
-        for (std::size_t first = 0; first < rows; first += panel_product_rows) {
-          const std::size_t count = std::min(panel_product_rows, rows - first);
-          panel_rows_product(kernels, weights, panel, product.bias, view, first, count, lanes,
-                             out.data());
-          for (std::size_t r = 0; r < count; ++r) {
-            std::copy_n(out.data() + r * panel_rows, lanes,
-                        product.out + (first + r) * product.out_stride + panel * panel_rows);
+    alignas(64) PanelOut partial;
+    // Some rows with all panels, then the next: what they read and write stays in the cache.
+    for (std::size_t first = 0; first < rows; first += kernels.panel_product_rows) {
+      const RowRange range{first, std::min(kernels.panel_product_rows, rows - first)};
+      std::size_t before = 0;
+      for (const Product& product : products) {
+        const PackedMatrix& weights = *product.map.weights;
+        const std::size_t first_panel = std::max(begin, before) - before;
+        const std::size_t end_panel = std::min(end - std::min(end, before), weights.panels());
+        before += weights.panels();
+        for (std::size_t panel = first_panel; panel < end_panel; ++panel) {
+          float* const out = product.out + first * product.out_stride + panel * panel_rows;
+          const std::size_t lanes = lanes_of(weights, panel);
+          if (lanes == panel_rows) {
+            panel_outputs(kernels, product.map, panel, view, range, out, product.out_stride);
+            continue;
+          }
+          panel_outputs(kernels, product.map, panel, view, range, partial.data(), panel_rows);
+          for (std::size_t r = 0; r < range.count; ++r) {
+            std::copy_n(partial.data() + r * panel_rows, lanes, out + r * product.out_stride);
           }
         }
       }
@@ -100,28 +118,29 @@ void multiply(ThreadTeam& team, const Kernels& kernels, const Activations& activ
 }
 
 void multiply_swiglu(ThreadTeam& team, const Kernels& kernels, const Activations& activations,
-                     const PackedMatrix& gate, std::span<const float> gate_bias,
-                     const PackedMatrix& up, std::span<const float> up_bias, Activations& out) {
-  if (gate.rows() != up.rows() || gate.columns() != up.columns()) {
+                     const LinearMap& gate, const LinearMap& up, Activations& out) {
+  if (gate.weights->rows() != up.weights->rows() ||
+      gate.weights->columns() != up.weights->columns()) {
     throw std::logic_error("gate and up must have the same shape");
   }
   const std::size_t rows = activations.rows();
   if (rows == 0) return;
   const ActivationView view = activations.view();
-  team.run_shares(gate.panels(), 1, [&](std::size_t begin, std::size_t end) {
+  team.run_shares(gate.weights->panels(), 1, [&](std::size_t begin, std::size_t end) {
     alignas(64) PanelOut gated;
     alignas(64) PanelOut upward;
-    for (std::size_t panel = begin; panel < end; ++panel) {
-      const std::size_t lanes = lanes_of(gate, panel);
-      for (std::size_t first = 0; first < rows; first += panel_product_rows) {
-        const std::size_t count = std::min(panel_product_rows, rows - first);
-        panel_rows_product(kernels, gate, panel, gate_bias, view, first, count, lanes,
-                           gated.data());
-        panel_rows_product(kernels, up, panel, up_bias, view, first, count, lanes, upward.data());
-        kernels.swiglu(gated.data(), upward.data(), count * panel_rows);
-        for (std::size_t r = 0; r < count; ++r) {
-          std::copy_n(gated.data() + r * panel_rows, lanes,
-                      out.row(first + r) + panel * panel_rows);
+    for (std::size_t first = 0; first < rows; first += kernels.panel_product_rows) {
+      const RowRange range{first, std::min(kernels.panel_product_rows, rows - first)};
+      for (std::size_t panel = begin; panel < end; ++panel) {
+        panel_outputs(kernels, gate, panel, view, range, gated.data(), panel_rows);
+        panel_outputs(kernels, up, panel, view, range, upward.data(), panel_rows);
+        kernels.swiglu(gated.data(), upward.data(), range.count * panel_rows);
+        const std::size_t lanes = lanes_of(*gate.weights, panel);
+        for (std::size_t r = 0; r < range.count; ++r) {
+          const float* const from = gated.data() + r * panel_rows;
+          float* const to = out.row(first + r) + panel * panel_rows;
+          // A constant count is copied without a call.
+          lanes == panel_rows ? std::copy_n(from, panel_rows, to) : std::copy_n(from, lanes, to);
         }
       }
     }

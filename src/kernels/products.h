@@ -39,23 +39,30 @@ class Activations {
   AlignedBuffer<ActivationBlock> blocks_, residual_blocks_;
 };
 
-/// One product of a group that shares its activations.
-struct Product {
+/// What is multiplied with activations, and what is added to that.
+struct LinearMap {
   const PackedMatrix* weights = nullptr;
   std::span<const float> bias = {};  ///< [weights->rows()], or empty
-  float* out = nullptr;              ///< [activation rows][out_stride]
+  /// For each row of the activations [weights->rows()] numbers or nullptr: what an adapter adds for
+  /// that row. Empty if no row has an adapter.
+  std::span<const float* const> addends = {};
+};
+
+/// One product of a group that shares its activations.
+struct Product {
+  LinearMap map;
+  float* out = nullptr;  ///< [activation rows][out_stride]
   std::size_t out_stride = 0;
 };
 
-/// out = activations * weights^T + bias, for each product. The activations must have been quantised
-/// if a matrix is in an integer form.
+/// out = activations * weights^T + bias + addend, for each product. The activations must have been
+/// quantised if a matrix is in an integer form.
 void multiply(ThreadTeam& team, const Kernels& kernels, const Activations& activations,
               std::span<const Product> products);
 
-/// out = silu(activations * gate^T) * (activations * up^T): a gated feed-forward's first half.
-/// Both matrices have the same shape; bias of either may be empty.
+/// out = silu(activations * gate^T + ...) * (activations * up^T + ...): a gated feed-forward's
+/// first half. Both matrices have the same shape.
 void multiply_swiglu(ThreadTeam& team, const Kernels& kernels, const Activations& activations,
-                     const PackedMatrix& gate, std::span<const float> gate_bias,
-                     const PackedMatrix& up, std::span<const float> up_bias, Activations& out);
+                     const LinearMap& gate, const LinearMap& up, Activations& out);
 
 }  // namespace fathom

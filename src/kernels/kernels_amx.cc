@@ -1,0 +1,271 @@
+#include "kernels/kernels.h"
+
+#if defined(__x86_64__)
+
+#include "kernels/avx512.h"
+#include "kernels/kernels_impl.h"
+
+// Products of rows by sixteens in the tiles of AMX-INT8. Everything else is avx512vnni's.
+// The sum over a block is an integer and everything after it is done by the same operations in the
+// same order, so that a row's bits are the same as there.
+
+namespace fathom {
+namespace {
+
+using Base = KernelsFor<Avx512>;
+
+// Rows in a tile of activations, and lanes in a tile of weights.
+constexpr std::size_t tile_rows = 16;
+// Blocks that are unpacked at a time. With the sums they stay in the first-level cache.
+constexpr std::size_t chunk_blocks = 32;
+
+// What ldtilecfg reads.
+struct TileShapes {
+  std::uint8_t palette = 1;
+  std::uint8_t start_row = 0;
+  std::uint8_t reserved[14] = {};
+  std::uint16_t bytes_per_row[16] = {};
+  std::uint8_t rows[16] = {};
+};
+static_assert(sizeof(TileShapes) == 64);
+
+// The compiler does not know what these read and write; "memory" tells it to have done, and not yet
+// to do, what stands around them.
+inline void configure(const TileShapes& shapes) {
+  asm volatile("ldtilecfg %0" ::"m"(shapes) : "memory");
+}
+inline void release_tiles() { asm volatile("tilerelease" ::: "memory"); }
+template <int tile>
+inline void load_tile(const void* from, std::size_t stride) {
+  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(stride), "i"(tile) : "memory");
+}
+template <int tile>
+inline void store_tile(void* to, std::size_t stride) {
+  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(stride), "i"(tile) : "memory");
+}
+template <int sums, int activations, int weights>
+inline void multiply_tiles() {
+  asm volatile("tilezero %%tmm%c0\n\ttdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(sums),
+               "i"(activations), "i"(weights));
+}
+
+// The tile registers.
+constexpr int activation_tile = 0;
+constexpr int weight_tile = 1;
+constexpr int sum_tile = 2;
+constexpr int residual_tile = 3;
+constexpr int fine_sum_tile = 4;
+
+// Inputs that share a scale, and with that how many one tile product covers.
+template <PackedForm form>
+constexpr std::size_t scale_inputs = form == PackedForm::int6 ? 16 : 32;
+
+template <PackedForm form>
+TileShapes shapes_for() {
+  TileShapes shapes;
+  const auto set = [&](int tile, std::size_t height, std::size_t bytes_per_row) {
+    shapes.rows[tile] = static_cast<std::uint8_t>(height);
+    shapes.bytes_per_row[tile] = static_cast<std::uint16_t>(bytes_per_row);
+  };
+  for (const int tile : {activation_tile, residual_tile}) set(tile, tile_rows, scale_inputs<form>);
+  for (const int tile : {sum_tile, fine_sum_tile}) set(tile, tile_rows, 64);
+  set(weight_tile, scale_inputs<form> / 4, 64);
+  return shapes;
+}
+
+// Some blocks of a panel: weights as signed bytes, and where the panel's own part is.
+struct Chunk {
+  alignas(64) std::int8_t weights[chunk_blocks][block_inputs / 4][64];
+  const std::uint8_t* panel;
+  std::size_t first_block;
+  std::size_t blocks;
+};
+
+template <PackedForm form>
+void unpack_chunk(const std::uint8_t* panel, std::size_t first_block, std::size_t blocks,
+                  Chunk& chunk) {
+  chunk.panel = panel + first_block * panel_step_bytes(form);
+  chunk.first_block = first_block;
+  chunk.blocks = blocks;
+  const __m512i offset = _mm512_set1_epi8(static_cast<char>(stored_offset(form)));
+  for (std::size_t b = 0; b < blocks; ++b) {
+    __m512i w[8];
+    Base::unpack<form>(chunk.panel + b * panel_step_bytes(form), w);
+    for (int g = 0; g < 8; ++g) {
+      if constexpr (stored_offset(form) != 0) w[g] = _mm512_sub_epi8(w[g], offset);
+      _mm512_store_si512(chunk.weights[b][g], w[g]);
+    }
+  }
+}
+
+// Sixteen rows of activations from a chunk's first block on.
+struct RowGroup {
+  const std::int8_t* quantized;
+  const std::int8_t* residuals;
+  std::size_t stride;
+  const ActivationBlock* blocks;
+  std::size_t block_stride;
+};
+
+using Dots = std::int32_t[tile_rows][16];
+
+// Where sixteen rows' outputs lie: row r's 16 lanes at data + r * stride.
+struct OutRows {
+  float* data;
+  std::size_t stride;
+};
+
+// out[r] += the products of a chunk with row r; out[r] = them for the first chunk. All loops over
+// rows are unrolled, or the compiler would keep the sums in memory.
+template <PackedForm form, bool with_residual>
+void add_products(const Chunk& chunk, const RowGroup& rows, OutRows out) {
+  alignas(64) Dots dots;
+  alignas(64) Dots fine_dots;
+  __m512 sum[tile_rows];
+#pragma GCC unroll 16
+  for (std::size_t r = 0; r < tile_rows; ++r) {
+    sum[r] =
+        chunk.first_block == 0 ? _mm512_setzero_ps() : _mm512_loadu_ps(out.data + r * out.stride);
+  }
+  for (std::size_t b = 0; b < chunk.blocks; ++b) {
+    const std::uint8_t* const scales =
+        chunk.panel + b * panel_step_bytes(form) + Base::quant_bytes(form);
+    for (std::size_t half = 0; half < block_inputs / scale_inputs<form>; ++half) {
+      const std::size_t input = b * block_inputs + half * scale_inputs<form>;
+      load_tile<weight_tile>(chunk.weights[b][4 * half], 64);
+      load_tile<activation_tile>(rows.quantized + input, rows.stride);
+      if constexpr (with_residual) load_tile<residual_tile>(rows.residuals + input, rows.stride);
+      multiply_tiles<sum_tile, activation_tile, weight_tile>();
+      if constexpr (with_residual) multiply_tiles<fine_sum_tile, residual_tile, weight_tile>();
+      store_tile<sum_tile>(dots, 64);
+      if constexpr (with_residual) store_tile<fine_sum_tile>(fine_dots, 64);
+      const __m512 scale = Avx512::load_half(Base::halves(scales + 32 * half));
+      const ActivationBlock* block = rows.blocks + b;
+#pragma GCC unroll 16
+      for (std::size_t r = 0; r < tile_rows; ++r, block += rows.block_stride) {
+        __m512 dot = _mm512_cvtepi32_ps(_mm512_load_si512(dots[r]));
+        if constexpr (with_residual) {
+          const __m512 fine = _mm512_cvtepi32_ps(_mm512_load_si512(fine_dots[r]));
+          dot = _mm512_fmadd_ps(fine, _mm512_set1_ps(1.0F / residual_steps), dot);
+        }
+        const __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(block->scale));
+        sum[r] = _mm512_fmadd_ps(both, dot, sum[r]);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (std::size_t r = 0; r < tile_rows; ++r) {
+    _mm512_storeu_ps(out.data + r * out.stride, sum[r]);
+  }
+}
+
+// out[r] += the sum over all blocks of a panel's minimums times the sums of row r's activations.
+template <PackedForm form>
+void add_minimums(const std::uint8_t* panel, std::size_t block_count, const ActivationBlock* blocks,
+                  std::size_t block_stride, OutRows out) {
+  __m512 sum[tile_rows];
+#pragma GCC unroll 16
+  for (std::size_t r = 0; r < tile_rows; ++r) sum[r] = _mm512_setzero_ps();
+  for (std::size_t b = 0; b < block_count; ++b) {
+    const std::uint8_t* const minimums =
+        panel + b * panel_step_bytes(form) + Base::quant_bytes(form) + 32;
+    const __m512 minimum = Avx512::load_half(Base::halves(minimums));
+    const ActivationBlock* block = blocks + b;
+#pragma GCC unroll 16
+    for (std::size_t r = 0; r < tile_rows; ++r, block += block_stride) {
+      sum[r] = _mm512_fmadd_ps(minimum, _mm512_set1_ps(block->scaled_sum), sum[r]);
+    }
+  }
+#pragma GCC unroll 16
+  for (std::size_t r = 0; r < tile_rows; ++r) {
+    float* const row = out.data + r * out.stride;
+    _mm512_storeu_ps(row, _mm512_add_ps(_mm512_loadu_ps(row), sum[r]));
+  }
+}
+
+// Rows by sixteens.
+template <PackedForm form>
+void full_tiles_product(const std::uint8_t* panel, std::size_t columns,
+                        const ActivationView& activations, std::size_t first_row,
+                        std::size_t groups, OutRows out) {
+  const std::size_t block_count = columns / block_inputs;
+  const std::size_t block_stride = activations.stride / block_inputs;
+  const auto out_of = [&](std::size_t group) {
+    return OutRows{out.data + group * tile_rows * out.stride, out.stride};
+  };
+  Chunk chunk;
+  configure(shapes_for<form>());
+  for (std::size_t first = 0; first < block_count; first += chunk_blocks) {
+    const std::size_t left = block_count - first;
+    unpack_chunk<form>(panel, first, left < chunk_blocks ? left : chunk_blocks, chunk);
+    for (std::size_t group = 0; group < groups; ++group) {
+      const std::size_t row = first_row + group * tile_rows;
+      const std::size_t at = row * activations.stride + first * block_inputs;
+      RowGroup rows{.quantized = activations.quantized + at,
+                    .residuals = nullptr,
+                    .stride = activations.stride,
+                    .blocks = activations.blocks + row * block_stride + first,
+                    .block_stride = block_stride};
+      if (activations.residuals == nullptr) {
+        add_products<form, false>(chunk, rows, out_of(group));
+      } else {
+        rows.residuals = activations.residuals + at;
+        add_products<form, true>(chunk, rows, out_of(group));
+      }
+    }
+  }
+  release_tiles();
+  if constexpr (Base::has_minimum(form)) {
+    for (std::size_t group = 0; group < groups; ++group) {
+      const ActivationBlock* const blocks =
+          activations.blocks + (first_row + group * tile_rows) * block_stride;
+      add_minimums<form>(panel, block_count, blocks, block_stride, out_of(group));
+    }
+  }
+}
+
+template <PackedForm form>
+void panel_product(const std::byte* panel, std::size_t columns, const ActivationView& activations,
+                   std::size_t first_row, std::size_t rows, float* out, std::size_t out_stride) {
+  const std::size_t in_tiles = rows / tile_rows * tile_rows;
+  if (in_tiles > 0) {
+    full_tiles_product<form>(Base::bytes(panel), columns, activations, first_row,
+                             in_tiles / tile_rows, {out, out_stride});
+  }
+  // avx512vnni's product takes up to 8 rows.
+  for (std::size_t r = in_tiles; r < rows; r += 8) {
+    Base::panel_product<form>(panel, columns, activations, first_row + r,
+                              rows - r < 8 ? rows - r : 8, out + r * out_stride, out_stride);
+  }
+}
+
+constexpr Kernels make_table() {
+  Kernels table = Base::table("amx");
+  table.panel_product_rows = most_panel_product_rows;
+  const auto set = [&](PackedForm form, Kernels::PanelProduct product) {
+    table.panel_product[static_cast<std::size_t>(form)] = product;
+  };
+  set(PackedForm::int4, panel_product<PackedForm::int4>);
+  set(PackedForm::int4_min, panel_product<PackedForm::int4_min>);
+  set(PackedForm::int5, panel_product<PackedForm::int5>);
+  set(PackedForm::int5_min, panel_product<PackedForm::int5_min>);
+  set(PackedForm::int6, panel_product<PackedForm::int6>);
+  set(PackedForm::int8, panel_product<PackedForm::int8>);
+  return table;
+}
+
+constexpr Kernels table = make_table();
+
+}  // namespace
+
+const Kernels* kernels_amx() { return &table; }
+
+}  // namespace fathom
+
+#else
+
+namespace fathom {
+const Kernels* kernels_amx() { return nullptr; }
+}  // namespace fathom
+
+#endif
