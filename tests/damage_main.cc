@@ -291,7 +291,7 @@ std::string run_model(ModelFiles files, ThreadTeam& team, std::size_t number) {
     model.forward(std::span(&routed, 1), output, nullptr);
   }
   (void)tokenizer.decode(prompt);
-  const auto logits = output.logit_row(0);
+  const auto logits = output.logit_row(0).values;
   const bool numbers =
       std::all_of(logits.begin(), logits.end(), [](float logit) { return std::isfinite(logit); });
   return numbers ? "ran" : "ran: not all logits are numbers";

@@ -83,7 +83,7 @@ class DefaultModelTest : public testing::Test {
           .logits = LogitRows::all};
       model.forward(std::span(&step, 1), output, nullptr);
       for (std::size_t r = 0; r < output.logit_rows; ++r) {
-        const auto row = output.logit_row(r);
+        const auto row = output.logit_row(r).values;
         rows.emplace_back(row.begin(), row.end());
       }
     }
@@ -187,7 +187,8 @@ TEST_F(DefaultModelTest, ExactNllEqualsTransformersOnRoutes) {
     const std::vector<TokenId> response = tokens_of(prompt["response_ids"]);
     const auto cache = exact->new_cache(tokens.size() + response.size());
     ASSERT_TRUE(prefill(*exact, *cache, tokens, default_prefill_chunk, output, stop));
-    const std::vector<float> logits(output.logit_row(0).begin(), output.logit_row(0).end());
+    const std::vector<float> logits(output.logit_row(0).values.begin(),
+                                    output.logit_row(0).values.end());
     for (const auto& [route, expected] : prompt["nll"].items()) {
       const RouteSelector selector(route_of(route));
       const auto nll = response_nll(*exact, *cache, logits, response, selector, stop);

@@ -84,7 +84,7 @@ ScoredRow score_row(CpuModel& model, const PromptMaker& prompts, const Example& 
     const RouteSelector selector(
         resolve(policy, model.config().depth(), seed, sequence_key(example.id)));
     row.nll.push_back(
-        response_nll(model, *cache, output.logit_row(0), row.response, selector, stop));
+        response_nll(model, *cache, output.logit_row(0).values, row.response, selector, stop));
     if (row.nll.back().empty()) break;
   }
   return row;

@@ -390,11 +390,14 @@ void CpuModel::logits_of_running_rows(ForwardOutput& output) {
   output.logit_rows = running_.size();
   if (running_.empty()) return;
   output.logits.reserve(running_.size() * config().vocabulary);
+  output.logit_maxima.reserve(running_.size() * output.logit_blocks());
   run_operation(Operation::norm, {},
                 [&] { normalize_rows(weights_.output_norm(), sensitive, {&weights_.head()}); });
+  static_assert(logit_block == panel_rows);
   const std::array head{Product{.map = {.weights = &weights_.head()},
                                 .out = output.logits.data(),
-                                .out_stride = config().vocabulary}};
+                                .out_stride = config().vocabulary,
+                                .maxima = output.logit_maxima.data()}};
   run_operation(Operation::head, product_volume(running_.size(), {&weights_.head()}),
                 [&] { multiply(team_, kernels_, normed_, head); });
 }

@@ -71,7 +71,7 @@ class Sequence {
     ForwardOutput output;
     model_->forward(std::span(&step, 1), output, nullptr);
     for (std::size_t r = 0; r < output.logit_rows; ++r) {
-      const auto row = output.logit_row(r);
+      const auto row = output.logit_row(r).values;
       logits_.emplace_back(row.begin(), row.end());
     }
   }
@@ -337,7 +337,7 @@ TEST_P(EngineInvarianceTest, CompanyInABatchChangesNothing) {
     std::size_t row = 0;
     for (std::size_t s = 0; s < steps.size(); ++s) {
       for (std::size_t i = 0; i < steps[s].tokens.size(); ++i, ++row) {
-        const auto logits = output.logit_row(row);
+        const auto logits = output.logit_row(row).values;
         active[s]->logits.emplace_back(logits.begin(), logits.end());
       }
       if (steps[s].role == RowRole::routed) {

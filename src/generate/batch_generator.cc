@@ -70,8 +70,7 @@ class Batch {
     logit_rows_.clear();
     std::size_t row = 0;
     for (const SequenceStep& step : steps_) {
-      logit_rows_.push_back(step.logits == LogitRows::last ? output_.logit_row(row++)
-                                                           : std::span<const float>());
+      logit_rows_.push_back(step.logits == LogitRows::last ? output_.logit_row(row++) : LogitRow{});
     }
     team_.run_shares(stepping_.size(), 1, [&](std::size_t begin, std::size_t end) {
       for (std::size_t i = begin; i < end; ++i) {
@@ -98,7 +97,7 @@ class Batch {
   // Of one step, kept so that a decoding loop allocates nothing.
   std::vector<SequenceStep> steps_;
   std::vector<OngoingGeneration*> stepping_;  // for each step
-  std::vector<std::span<const float>> logit_rows_;
+  std::vector<LogitRow> logit_rows_;
   ForwardOutput output_;
 };
 

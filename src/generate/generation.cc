@@ -79,7 +79,7 @@ SequenceStep OngoingGeneration::next_step(std::size_t chunk) const {
           .logits = LogitRows::last};
 }
 
-void OngoingGeneration::take(std::span<const float> logits, std::uint64_t layers_run) {
+void OngoingGeneration::take(const LogitRow& logits, std::uint64_t layers_run) {
   if (prompt_left() > 0) return;
   if (result_.tokens.empty()) {
     result_.prefill_seconds = watch_.seconds();
@@ -94,7 +94,7 @@ void OngoingGeneration::take(std::span<const float> logits, std::uint64_t layers
   if (cache_.length() == cache_.capacity()) finish(StopReason::context);
 }
 
-void OngoingGeneration::choose(std::span<const float> logits) {
+void OngoingGeneration::choose(const LogitRow& logits) {
   const RandomKey key{.seed = options_.seed,
                       .purpose = RandomPurpose::token,
                       .sequence = options_.sequence,
@@ -103,8 +103,8 @@ void OngoingGeneration::choose(std::span<const float> logits) {
                         .logprob = std::nullopt,
                         .alternatives = {}};
   if (options_.logprobs > 0) {
-    chosen.logprob = logits[chosen.token.index()] - log_sum_exp(logits);
-    chosen.alternatives = most_likely(logits, options_.logprobs);
+    chosen.logprob = logits.values[chosen.token.index()] - log_sum_exp(logits.values);
+    chosen.alternatives = most_likely(logits.values, options_.logprobs);
   }
   const TokenId token = chosen.token;
   sequence_.push_back(token);

@@ -83,14 +83,14 @@ class OngoingGeneration {
   [[nodiscard]] SequenceStep next_step(std::size_t chunk) const;
   /// What the step gave: the logits of its last row, nothing if it asked for none, and the layers
   /// that were run. Generations of different sequences may take from different threads.
-  void take(std::span<const float> logits, std::uint64_t layers_run);
+  void take(const LogitRow& logits, std::uint64_t layers_run);
   /// Finishes with what there is.
   void interrupt() { finish(StopReason::interrupted); }
   /// Once finished.
   [[nodiscard]] Generation result() && { return std::move(result_); }
 
  private:
-  void choose(std::span<const float> logits);
+  void choose(const LogitRow& logits);
   void emit(const std::string& text);
   void finish(StopReason reason);
 

@@ -28,8 +28,7 @@ Generation generate(LanguageModel& model, KvCache& cache, const Tokenizer& token
     }
     const SequenceStep step = ongoing.next_step(default_prefill_chunk);
     model.forward(std::span(&step, 1), output, nullptr);
-    ongoing.take(output.logit_rows > 0 ? output.logit_row(0) : std::span<const float>(),
-                 output.layers_run[0]);
+    ongoing.take(output.logit_rows > 0 ? output.logit_row(0) : LogitRow{}, output.layers_run[0]);
   }
   return std::move(ongoing).result();
 }

@@ -93,21 +93,28 @@ void for_each_block(std::span<const float> values, std::size_t size, const Visit
 // Of values that are summed up or searched block by block.
 constexpr std::size_t block_size = 512;
 
-// The first greatest value; NaNs are passed over.
-std::size_t argmax(std::span<const float> scores) {
-  float largest = -std::numeric_limits<float>::infinity();
-  std::size_t from = 0;  // the first block that holds it, so that no other is searched for it
-  for_each_block(scores, block_size, [&](std::size_t begin, std::span<const float> block) {
-    const float candidate = maximum(block);
-    if (candidate <= largest) return;
-    largest = candidate;
-    from = begin;
+[[noreturn]] void no_numbers() {
+  throw InputError("the model's logits are no numbers: its weights are damaged");
+}
+
+// The greatest of each logit_block values.
+void find_maxima(std::span<const float> values, std::vector<float>& maxima) {
+  maxima.clear();
+  for_each_block(values, logit_block, [&](std::size_t /*begin*/, std::span<const float> block) {
+    maxima.push_back(maximum(block));
   });
-  const auto where =
-      std::find(scores.begin() + static_cast<std::ptrdiff_t>(from), scores.end(), largest);
-  if (where == scores.end())
-    throw InputError("the model's logits are no numbers: its weights are damaged");
-  return static_cast<std::size_t>(where - scores.begin());
+}
+
+// The first greatest value; NaNs are passed over.
+std::size_t argmax(const LogitRow& scores) {
+  const float largest = maximum(scores.maxima);
+  const auto block = std::find(scores.maxima.begin(), scores.maxima.end(), largest);
+  const auto from = (block - scores.maxima.begin()) * static_cast<std::ptrdiff_t>(logit_block);
+  const auto where = block == scores.maxima.end()
+                         ? scores.values.end()
+                         : std::find(scores.values.begin() + from, scores.values.end(), largest);
+  if (where == scores.values.end()) no_numbers();
+  return static_cast<std::size_t>(where - scores.values.begin());
 }
 
 // The first of some weights that `left` is within, less those before it. Roundings may leave
@@ -142,30 +149,45 @@ void SamplingOptions::check() const {
 
 Sampler::Sampler(SamplingOptions options) : options_(options) { options_.check(); }
 
-TokenId Sampler::sample(std::span<const float> logits, std::span<const TokenId> history,
+TokenId Sampler::sample(const LogitRow& logits, std::span<const TokenId> history,
                         const RandomKey& key) {
-  std::span<const float> scores = logits;
-  if (options_.repetition_penalty != 1) {
-    penalized_.assign(logits.begin(), logits.end());
-    const auto penalty = static_cast<float>(options_.repetition_penalty);
-    for (const TokenId token : history) {
-      const float logit = logits[token.index()];
-      penalized_[token.index()] = logit < 0 ? logit * penalty : logit / penalty;
-    }
-    scores = penalized_;
+  LogitRow scores = logits;
+  if (scores.maxima.empty()) {
+    find_maxima(scores.values, maxima_);
+    scores.maxima = maxima_;
   }
+  if (options_.repetition_penalty != 1) scores = penalize(scores, history);
   const std::size_t best = argmax(scores);
   if (options_.temperature == 0) return TokenId{static_cast<std::int32_t>(best)};
 
-  weigh(scores, best);
+  weigh(scores.values, best);
   if (options_.top_k) keep_top_k(scores, *options_.top_k);
-  if (options_.top_p && *options_.top_p < 1) keep_nucleus(scores, *options_.top_p);
+  if (options_.top_p && *options_.top_p < 1) keep_nucleus(scores.values, *options_.top_p);
   if (options_.min_p) {
     // The likeliest has weight 1.
     const auto least = static_cast<float>(*options_.min_p);
     for (float& weight : weights_) weight = weight < least ? 0 : weight;
   }
   return TokenId{static_cast<std::int32_t>(draw(key))};
+}
+
+// The scores after the repetition penalty, with their maxima.
+LogitRow Sampler::penalize(const LogitRow& logits, std::span<const TokenId> history) {
+  penalized_.assign(logits.values.begin(), logits.values.end());
+  penalized_maxima_.assign(logits.maxima.begin(), logits.maxima.end());
+  const auto penalty = static_cast<float>(options_.repetition_penalty);
+  for (const TokenId token : history) {
+    const float logit = logits.values[token.index()];
+    penalized_[token.index()] = logit < 0 ? logit * penalty : logit / penalty;
+  }
+  const std::span<const float> scores(penalized_);
+  for (const TokenId token : history) {
+    const std::size_t block = token.index() / logit_block;
+    const std::size_t begin = block * logit_block;
+    penalized_maxima_[block] =
+        maximum(scores.subspan(begin, std::min(logit_block, scores.size() - begin)));
+  }
+  return {.values = penalized_, .maxima = penalized_maxima_};
 }
 
 // weights_ = exp((scores - the best) / temperature), 0 for what is no number.
@@ -185,24 +207,24 @@ void Sampler::weigh(std::span<const float> scores, std::size_t best) {
 }
 
 // Takes the weight from all but the k likeliest.
-void Sampler::keep_top_k(std::span<const float> scores, std::size_t k) {
-  if (k >= scores.size()) return;
+void Sampler::keep_top_k(const LogitRow& scores, std::size_t k) {
+  if (k >= scores.values.size()) return;
   // If k blocks hold a score of at least x, so many tokens have one: only those must be sorted.
-  constexpr std::size_t small_block = 64;
-  maxima_.clear();
-  for_each_block(scores, small_block, [&](std::size_t /*begin*/, std::span<const float> block) {
-    maxima_.push_back(maximum(block));
-  });
   float least = -std::numeric_limits<float>::infinity();
-  if (k <= maxima_.size()) {
-    const auto kth = maxima_.begin() + static_cast<std::ptrdiff_t>(k - 1);
-    std::nth_element(maxima_.begin(), kth, maxima_.end(), std::greater<>());
+  if (k <= scores.maxima.size()) {
+    kth_.assign(scores.maxima.begin(), scores.maxima.end());
+    const auto kth = kth_.begin() + static_cast<std::ptrdiff_t>(k - 1);
+    std::nth_element(kth_.begin(), kth, kth_.end(), std::greater<>());
     least = *kth;
   }
   candidates_.clear();
-  for (std::size_t id = 0; id < scores.size(); ++id) {
-    if (scores[id] >= least) candidates_.push_back({scores[id], weights_[id], id});
-  }
+  for_each_block(scores.values, logit_block, [&](std::size_t begin, std::span<const float> block) {
+    if (scores.maxima[begin / logit_block] < least) return;
+    for (std::size_t i = 0; i < block.size(); ++i) {
+      const std::size_t id = begin + i;
+      if (block[i] >= least) candidates_.push_back({block[i], weights_[id], id});
+    }
+  });
   if (k < candidates_.size()) {
     const auto end = candidates_.begin() + static_cast<std::ptrdiff_t>(k);
     std::nth_element(candidates_.begin(), end, candidates_.end(), likelier);
@@ -256,7 +278,8 @@ std::size_t Sampler::draw(const RandomKey& key) {
 }
 
 double log_sum_exp(std::span<const float> logits) {
-  const float largest = logits[argmax(logits)];
+  const float largest = maximum(logits);
+  if (largest == -std::numeric_limits<float>::infinity()) no_numbers();
   std::array<float, block_size> terms;
   double total = 0;
   for_each_block(logits, block_size, [&](std::size_t /*begin*/, std::span<const float> block) {

@@ -8,6 +8,7 @@
 
 #include "base/random.h"
 #include "base/strong_types.h"
+#include "model/language_model.h"
 
 namespace fathom {
 
@@ -30,10 +31,9 @@ class Sampler {
  public:
   explicit Sampler(SamplingOptions options);
 
-  /// The next token. `history` is the sequence so far, prompt included; `key` keys the draw. Throws
-  /// InputError if no logit is a number.
-  TokenId sample(std::span<const float> logits, std::span<const TokenId> history,
-                 const RandomKey& key);
+  /// The next token. Without known maxima all logits are read once more. `history` is the sequence
+  /// so far, prompt included; `key` keys the draw. Throws InputError if no logit is a number.
+  TokenId sample(const LogitRow& logits, std::span<const TokenId> history, const RandomKey& key);
 
  private:
   struct Candidate {
@@ -42,17 +42,20 @@ class Sampler {
     std::size_t id;
   };
   static bool likelier(const Candidate& a, const Candidate& b);
+  LogitRow penalize(const LogitRow& logits, std::span<const TokenId> history);
   void weigh(std::span<const float> scores, std::size_t best);
-  void keep_top_k(std::span<const float> scores, std::size_t k);
+  void keep_top_k(const LogitRow& scores, std::size_t k);
   void keep_nucleus(std::span<const float> scores, double share);
   void keep_candidates();
   [[nodiscard]] std::size_t draw(const RandomKey& key);
 
   SamplingOptions options_;
-  std::vector<float> penalized_;  // scores after the repetition penalty
-  std::vector<float> weights_;    // a token's probability is this over the sum of all
+  std::vector<float> penalized_;         // scores after the repetition penalty
+  std::vector<float> penalized_maxima_;  // of their blocks
+  std::vector<float> weights_;           // a token's probability is this over the sum of all
   std::vector<Candidate> candidates_;
   std::vector<float> maxima_;  // of blocks of scores
+  std::vector<float> kth_;     // some of them, the greatest first
   std::vector<double> sums_;   // of blocks of weights
 };
 

@@ -22,7 +22,7 @@ std::map<int, int> draw(const std::vector<float>& logits, SamplingOptions option
   Sampler sampler(options);
   std::map<int, int> counts;
   for (std::uint32_t position = 0; position < 20000; ++position) {
-    ++counts[sampler.sample(logits, history, {.seed = 1, .position = position}).value];
+    ++counts[sampler.sample({.values = logits}, history, {.seed = 1, .position = position}).value];
   }
   return counts;
 }
@@ -33,10 +33,44 @@ const std::vector<float> halves{0.0F, std::log(0.5F), std::log(0.25F), std::log(
 
 TEST(Sampler, GreedyTakesTheFirstLargest) {
   Sampler sampler({});
-  EXPECT_EQ(sampler.sample(std::vector<float>{1, 3, 3, 2}, {}, {}), TokenId{1});
+  EXPECT_EQ(sampler.sample({.values = std::vector<float>{1, 3, 3, 2}}, {}, {}), TokenId{1});
   const float nan = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_EQ(sampler.sample(std::vector<float>{nan, 1, nan}, {}, {}), TokenId{1});
-  EXPECT_THROW((void)sampler.sample(std::vector<float>{nan, nan}, {}, {}), InputError);
+  EXPECT_EQ(sampler.sample({.values = std::vector<float>{nan, 1, nan}}, {}, {}), TokenId{1});
+  EXPECT_THROW((void)sampler.sample({.values = std::vector<float>{nan, nan}}, {}, {}), InputError);
+}
+
+// Maxima of blocks may be given or not, and must not change what is drawn.
+TEST(Sampler, GivenMaximaChangeNothing) {
+  constexpr std::size_t vocabulary = 1000;  // not a multiple of a block
+  RandomStream random({.seed = 5});
+  std::vector<float> logits;
+  for (std::size_t i = 0; i < vocabulary; ++i) {
+    logits.push_back(static_cast<float>(random.uniform() * 20 - 10));
+  }
+  logits[17] = std::numeric_limits<float>::quiet_NaN();
+  std::vector<float> maxima;
+  for (std::size_t begin = 0; begin < vocabulary; begin += logit_block) {
+    float largest = -std::numeric_limits<float>::infinity();
+    for (std::size_t i = begin; i < std::min(vocabulary, begin + logit_block); ++i) {
+      if (logits[i] > largest) largest = logits[i];
+    }
+    maxima.push_back(largest);
+  }
+  std::vector<TokenId> history;
+  for (std::int32_t i = 0; i < 40; ++i) history.emplace_back(i * 25);
+  for (const SamplingOptions& options :
+       {SamplingOptions{}, SamplingOptions{.repetition_penalty = 1.5},
+        SamplingOptions{.temperature = 1, .top_k = 5},
+        SamplingOptions{.temperature = 1, .top_k = 300},
+        SamplingOptions{.temperature = 2, .top_p = 0.9, .repetition_penalty = 2}}) {
+    Sampler without(options);
+    Sampler with(options);
+    for (std::uint32_t position = 0; position < 200; ++position) {
+      const RandomKey key{.seed = 3, .position = position};
+      ASSERT_EQ(with.sample({.values = logits, .maxima = maxima}, history, key),
+                without.sample({.values = logits}, history, key));
+    }
+  }
 }
 
 TEST(Sampler, TemperatureOneDrawsFromTheSoftmax) {
@@ -141,8 +175,10 @@ TEST(Sampler, ImpossibleTokensAreNotDrawn) {
 TEST(Sampler, RepetitionPenaltyActsOnBothSigns) {
   Sampler sampler({.repetition_penalty = 2});
   // 3 becomes 1.5; -1 becomes -2.
-  EXPECT_EQ(sampler.sample(std::vector<float>{3, 2}, std::vector{TokenId{0}}, {}), TokenId{1});
-  EXPECT_EQ(sampler.sample(std::vector<float>{-1, -1.5F}, std::vector{TokenId{0}, TokenId{0}}, {}),
+  EXPECT_EQ(sampler.sample({.values = std::vector<float>{3, 2}}, std::vector{TokenId{0}}, {}),
+            TokenId{1});
+  EXPECT_EQ(sampler.sample({.values = std::vector<float>{-1, -1.5F}},
+                           std::vector{TokenId{0}, TokenId{0}}, {}),
             TokenId{1});
 }
 
@@ -150,9 +186,9 @@ TEST(Sampler, TheDrawDependsOnItsKeyAlone) {
   Sampler a({.temperature = 1});
   Sampler b({.temperature = 1});
   for (std::uint32_t position = 0; position < 50; ++position) {
-    (void)b.sample(halves, {}, {.seed = 9, .position = position});
-    EXPECT_EQ(a.sample(halves, {}, {.seed = 4, .position = position}),
-              b.sample(halves, {}, {.seed = 4, .position = position}));
+    (void)b.sample({.values = halves}, {}, {.seed = 9, .position = position});
+    EXPECT_EQ(a.sample({.values = halves}, {}, {.seed = 4, .position = position}),
+              b.sample({.values = halves}, {}, {.seed = 4, .position = position}));
   }
 }
 

@@ -43,7 +43,7 @@ std::vector<double> response_nll(LanguageModel& model, const KvCache& prompt_cac
                             .logits = LogitRows::all};
     model.forward(std::span(&step, 1), output, nullptr);
     for (std::size_t i = 0; i < count; ++i) {
-      result.push_back(nll(output.logit_row(i), response[begin + i + 1]));
+      result.push_back(nll(output.logit_row(i).values, response[begin + i + 1]));
     }
   }
   return result;

@@ -84,6 +84,10 @@ struct Kernels {
                                 std::size_t rows, float* out, std::size_t out_stride);
   std::array<PanelProduct, packed_form_count> panel_product;
 
+  /// The greatest of the 16 outputs of a panel; NaNs are passed over, and minus infinity is what
+  /// there is without others.
+  float (*panel_maximum)(const float* values);
+
   /// Quantises n values (a multiple of 32) in blocks of 32: scale = largest magnitude / 127.
   void (*quantize)(const float* values, std::size_t n, std::int8_t* quantized,
                    ActivationBlock* blocks);

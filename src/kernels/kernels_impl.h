@@ -236,6 +236,11 @@ struct KernelsFor {
     if (rows == 1) tile<form, 1>(p, columns, activations, first_row, out, out_stride);
   }
 
+  static float panel_maximum(const float* values) {
+    // The second operand is taken where the first is no number.
+    return V::reduce_max(V::max(V::load(values), V::set(-__builtin_inff())));
+  }
+
   // ---- rows -----------------------------------------------------------------------------------
 
   static void quantize(const float* values, std::size_t n, std::int8_t* quantized,
@@ -603,6 +608,7 @@ struct KernelsFor {
         panel_product<PackedForm::half>,    panel_product<PackedForm::bfloat16>,
         panel_product<PackedForm::float32>,
     };
+    k.panel_maximum = panel_maximum;
     k.quantize = quantize;
     k.quantize_residual = quantize_residual;
     k.rms_norm = rms_norm;

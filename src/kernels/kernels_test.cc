@@ -3,6 +3,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -283,6 +284,38 @@ TEST_P(KernelsTest, SwigluProductEqualsItsParts) {
       EXPECT_NEAR(fused.row(r)[i], expected, 1e-6 * (1 + std::abs(expected)));
     }
   }
+}
+
+TEST_P(KernelsTest, MaximaAreThoseOfTheOutputs) {
+  Arena arena;
+  ThreadTeam team(2);
+  constexpr std::size_t rows = 3;
+  constexpr std::size_t width = 37;  // two panels and a part of one
+  const RandomTensor tensor(TensorType::Q8_0, width, 64, 1);
+  const PackedMatrix packed(tensor.view, PackedForm::int8, {}, arena, team);
+  const Activations x = make_activations(k(), rows, 64, random_values(rows * 64, 4));
+  // All below zero, which is what empty lanes hold; and some no numbers.
+  std::vector<float> bias(width, -1000);
+  bias[3] = std::numeric_limits<float>::quiet_NaN();
+  bias[36] = std::numeric_limits<float>::quiet_NaN();
+  std::vector<float> out(rows * width);
+  std::vector<float> maxima(rows * 3);
+  const Product product{.map = {.weights = &packed, .bias = bias},
+                        .out = out.data(),
+                        .out_stride = width,
+                        .maxima = maxima.data()};
+  multiply(team, k(), x, std::span(&product, 1));
+  for (std::size_t r = 0; r < rows; ++r) {
+    for (std::size_t panel = 0; panel < 3; ++panel) {
+      float expected = -std::numeric_limits<float>::infinity();
+      for (std::size_t i = panel * 16; i < std::min<std::size_t>(width, panel * 16 + 16); ++i) {
+        if (out[r * width + i] > expected) expected = out[r * width + i];
+      }
+      EXPECT_EQ(maxima[r * 3 + panel], expected) << "row " << r << " panel " << panel;
+    }
+  }
+  const std::vector<float> none(16, std::numeric_limits<float>::quiet_NaN());
+  EXPECT_EQ(k().panel_maximum(none.data()), -std::numeric_limits<float>::infinity());
 }
 
 TEST_P(KernelsTest, AddendsAreAddedToTheirRowsBeforeTheActivationFunction) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <stdexcept>
 
 namespace fathom {
@@ -37,6 +38,24 @@ void panel_outputs(const Kernels& kernels, const LinearMap& map, std::size_t pan
     if (!map.bias.empty()) add(map.bias.data());
     if (!map.addends.empty() && map.addends[rows.first + r] != nullptr) {
       add(map.addends[rows.first + r]);
+    }
+  }
+}
+
+// The outputs have just been written, and are still at hand.
+void note_maxima(const Kernels& kernels, const Product& product, std::size_t panel, RowRange rows) {
+  const PackedMatrix& weights = *product.map.weights;
+  const std::size_t lanes = lanes_of(weights, panel);
+  for (std::size_t r = rows.first; r < rows.first + rows.count; ++r) {
+    const float* const out = product.out + r * product.out_stride + panel * panel_rows;
+    float& maximum = product.maxima[r * weights.panels() + panel];
+    if (lanes == panel_rows) {
+      maximum = kernels.panel_maximum(out);
+      continue;
+    }
+    maximum = -std::numeric_limits<float>::infinity();
+    for (std::size_t lane = 0; lane < lanes; ++lane) {
+      maximum = out[lane] > maximum ? out[lane] : maximum;
     }
   }
 }
@@ -105,12 +124,14 @@ void multiply(ThreadTeam& team, const Kernels& kernels, const Activations& activ
           const std::size_t lanes = lanes_of(weights, panel);
           if (lanes == panel_rows) {
             panel_outputs(kernels, product.map, panel, view, range, out, product.out_stride);
+            if (product.maxima != nullptr) note_maxima(kernels, product, panel, range);
             continue;
           }
           panel_outputs(kernels, product.map, panel, view, range, partial.data(), panel_rows);
           for (std::size_t r = 0; r < range.count; ++r) {
             std::copy_n(partial.data() + r * panel_rows, lanes, out + r * product.out_stride);
           }
+          if (product.maxima != nullptr) note_maxima(kernels, product, panel, range);
         }
       }
     }

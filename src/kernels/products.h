@@ -53,6 +53,9 @@ struct Product {
   LinearMap map;
   float* out = nullptr;  ///< [activation rows][out_stride]
   std::size_t out_stride = 0;
+  /// If not nullptr, gets the greatest of each 16 outputs of a row, [activation rows][panels], NaNs
+  /// passed over.
+  float* maxima = nullptr;
 };
 
 /// out = activations * weights^T + bias + addend, for each product. The activations must have been

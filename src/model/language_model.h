@@ -66,15 +66,31 @@ struct SequenceStep {
   LogitRows logits = LogitRows::last;
 };
 
+/// Logits are noted in blocks of so many.
+inline constexpr std::size_t logit_block = 16;
+
+/// The logits of one row.
+struct LogitRow {
+  std::span<const float> values;  ///< [vocabulary]
+  /// The greatest of each logit_block values in turn, NaNs passed over, minus infinity where no
+  /// value is a number: who looks for large logits need not read all. May be empty: not known.
+  std::span<const float> maxima = {};
+};
+
 /// What a forward pass gives. Reused from pass to pass, so that nothing is allocated in a loop.
 struct ForwardOutput {
-  AlignedBuffer<float> logits;  ///< [logit_rows][vocabulary], in the order of the steps
+  AlignedBuffer<float> logits;        ///< [logit_rows][vocabulary], in the order of the steps
+  AlignedBuffer<float> logit_maxima;  ///< [logit_rows][logit_blocks()]: see LogitRow
   std::size_t logit_rows = 0;
   std::size_t vocabulary = 0;
   std::vector<std::uint64_t> layers_run;  ///< for each step, summed over its rows
 
-  [[nodiscard]] std::span<const float> logit_row(std::size_t row) const {
-    return logits.span().subspan(row * vocabulary, vocabulary);
+  [[nodiscard]] std::size_t logit_blocks() const {
+    return (vocabulary + logit_block - 1) / logit_block;
+  }
+  [[nodiscard]] LogitRow logit_row(std::size_t row) const {
+    return {.values = logits.span().subspan(row * vocabulary, vocabulary),
+            .maxima = logit_maxima.span().subspan(row * logit_blocks(), logit_blocks())};
   }
 };
 

@@ -110,7 +110,7 @@ std::vector<double> ResponseSimilarity::response_nll(std::span<const float> last
     const std::size_t count = std::min(rows_per_head, inputs - begin);
     model_.head(last.subspan(begin * width, count * width), output_);
     for (std::size_t i = 0; i < count; ++i) {
-      result.push_back(nll(output_.logit_row(i), response_[begin + i + 1]));
+      result.push_back(nll(output_.logit_row(i).values, response_[begin + i + 1]));
     }
   }
   return result;

@@ -41,7 +41,7 @@ class RouteSimilarityTest : public testing::Test {
  protected:
   RouteSimilarityTest() {
     EXPECT_TRUE(prefill(model_, *cache_, prompt_, 64, output_, stop_));
-    logits_.assign(output_.logit_row(0).begin(), output_.logit_row(0).end());
+    logits_.assign(output_.logit_row(0).values.begin(), output_.logit_row(0).values.end());
   }
 
   // The states of the response on a route, in a pass of its own.

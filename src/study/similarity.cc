@@ -138,7 +138,7 @@ class Measurement {
                                    prompt.size() + response.size(), context));
     }
 
-    ResponseSimilarity similarity(model_, *cache, output.logit_row(0), response);
+    ResponseSimilarity similarity(model_, *cache, output.logit_row(0).values, response);
     reference["prompt_tokens"] = prompt.size();
     reference["response_tokens"] = response.size();
     reference.update(nll_json(similarity.full().nll));
