@@ -77,6 +77,7 @@ TileShapes shapes_for() {
 struct Chunk {
   alignas(64) std::int8_t weights[chunk_blocks][block_inputs / 4][64];
   const std::uint8_t* panel;
+  const std::uint8_t* next_panel;  // its weights of these blocks; nullptr if asked for already
   std::size_t first_block;
   std::size_t blocks;
 };
@@ -128,6 +129,10 @@ void add_products(const Chunk& chunk, const RowGroup& rows, OutRows out) {
         chunk.first_block == 0 ? _mm512_setzero_ps() : _mm512_loadu_ps(out.data + r * out.stride);
   }
   for (std::size_t b = 0; b < chunk.blocks; ++b) {
+    // While the tiles are busy, memory need not be idle.
+    if (chunk.next_panel != nullptr) {
+      Base::prefetch<panel_step_bytes(form)>(chunk.next_panel + b * panel_step_bytes(form));
+    }
     const std::uint8_t* const scales =
         chunk.panel + b * panel_step_bytes(form) + Base::quant_bytes(form);
     for (std::size_t half = 0; half < block_inputs / scale_inputs<form>; ++half) {
@@ -198,7 +203,9 @@ void full_tiles_product(const std::uint8_t* panel, std::size_t columns,
   for (std::size_t first = 0; first < block_count; first += chunk_blocks) {
     const std::size_t left = block_count - first;
     unpack_chunk<form>(panel, first, left < chunk_blocks ? left : chunk_blocks, chunk);
+    chunk.next_panel = chunk.panel + block_count * panel_step_bytes(form);
     for (std::size_t group = 0; group < groups; ++group) {
+      if (group > 0) chunk.next_panel = nullptr;
       const std::size_t row = first_row + group * tile_rows;
       const std::size_t at = row * activations.stride + first * block_inputs;
       RowGroup rows{.quantized = activations.quantized + at,

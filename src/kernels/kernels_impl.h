@@ -77,6 +77,13 @@ struct KernelsFor {
   // none.
   static constexpr std::size_t prefetch_distance = 2048;
 
+  // Who goes through weights once waits for memory, and the hardware's own prefetching stops at the
+  // ends of pages. Past the last panel this touches nothing: a prefetch does not fault.
+  template <std::size_t size>
+  static void prefetch(const std::uint8_t* from) {
+    for (std::size_t line = 0; line < size; line += 64) __builtin_prefetch(from + line);
+  }
+
   template <PackedForm form>
   static I whole_dot(const I (&w)[8], const std::int8_t* q, const ActivationBlock& block) {
     return V::add_int(V::template dot<form, 0>(w, q, block.sum_low),
@@ -107,13 +114,7 @@ struct KernelsFor {
     for (int r = 0; r < R; ++r) sum[r] = minimums[r] = V::zero();
     const std::size_t block_count = columns / block_inputs;
     for (std::size_t b = 0; b < block_count; ++b, panel += step) {
-      // A row by itself waits for memory, and the hardware's own prefetching stops at the ends of
-      // pages. Past the last panel this touches nothing: a prefetch does not fault.
-      if constexpr (R == 1) {
-        for (std::size_t line = 0; line < step; line += 64) {
-          __builtin_prefetch(panel + prefetch_distance + line);
-        }
-      }
+      prefetch<step>(panel + prefetch_distance);
       I w[8];
       unpack<form>(panel, w);
       const F scale = V::load_half(halves(panel + quant_bytes(form)));
