@@ -81,6 +81,38 @@ class BenchTest(ProgramTest):
         for word in ("2 at once", "a mixed step takes"):
             self.assertIn(word, text)
 
+    def test_profile(self):
+        args = ["--depth", "first:3", "--prompt-tokens", 32, "--new-tokens", 4, "--repeat", 1, "--profile"]
+        profiles = self.bench(*args)["profiles"]
+        self.assertEqual([(each["phase"], each["depth"]) for each in profiles],
+                         [("prefill", "full"), ("decode", "full"), ("decode", "first:3")])
+        products = {"query, key, value", "attention output", "gate and up", "down"}
+        for each, layers, passes in zip(profiles, (30, 30, 3), (1, 4, 4)):
+            with self.subTest(each["phase"] + " " + each["depth"]):
+                self.assertEqual(each["passes"], passes)
+                operations = {one["operation"]: one for one in each["operations"]}
+                self.assertLessEqual(products | {"attention", "norm", "head"}, set(operations))
+                self.assertEqual("sampling" in operations, each["phase"] == "decode")
+                # Operations follow each other: together they take no more than the clock says.
+                total = sum(one["seconds"] for one in operations.values())
+                self.assertLessEqual(total, each["seconds"] * 1.001)
+                self.assertGreater(total, 0.3 * each["seconds"])
+                for name in products:
+                    self.assertEqual(operations[name]["calls"], layers * passes)
+                    self.assertGreater(operations[name]["bytes"], 0)
+                for one in operations.values():
+                    self.assertAlmostEqual(one["share"], one["seconds"] / each["seconds"], places=6)
+        decode = {one["operation"]: one for one in profiles[1]["operations"]}
+        # Width 576, 9 + 2 * 3 heads of 64, feed-forward of 1,536, vocabulary of 49,152; 4 steps.
+        self.assertEqual(decode["query, key, value"]["multiply_adds"], 4 * 30 * 576 * 15 * 64)
+        self.assertEqual(decode["gate and up"]["multiply_adds"], 4 * 30 * 576 * 2 * 1536)
+        self.assertEqual(decode["head"]["multiply_adds"], 4 * 576 * 49152)
+        # Position 1 to 4 see 2 to 5 positions, in 30 layers: keys and values, 3 heads of 64, float16.
+        self.assertEqual(decode["attention"]["bytes"], 30 * (2 + 3 + 4 + 5) * 2 * 3 * 64 * 2)
+        text = self.fathom_ok("bench", *args)
+        for word in ("prefill, depth full", "decode, depth first:3", "gate and up", "all products"):
+            self.assertIn(word, text)
+
     def test_mistakes(self):
         for args, words in [
             (["--depth", "first:31"], ["first:31", "1 to 30"]),
