@@ -16,6 +16,8 @@
 #include "base/error.h"
 #include "depth/selector.h"
 #include "formats/dequantize.h"
+#include "formats/gguf_test_writer.h"
+#include "formats/test_folder.h"
 
 namespace fathom {
 namespace {
@@ -298,8 +300,8 @@ TEST_P(EngineInvarianceTest, CompanyInABatchChangesNothing) {
   ThreadTeam team(2);
   CpuModel shared = model(team);
   const std::int32_t depth = shared.config().depth();
-  // Sequences of different lengths on random routes, which join one after the other and leave when
-  // they are done.
+  // Sequences of random lengths on random routes, which join two by two and leave when they are
+  // done: up to some thirty at once, so that layers run with few rows and with more than a tile.
   struct Member {
     std::vector<TokenId> all;
     RouteSelector selector;
@@ -308,9 +310,10 @@ TEST_P(EngineInvarianceTest, CompanyInABatchChangesNothing) {
     std::size_t done = 0;
   };
   std::vector<Member> members;
-  for (std::uint64_t i = 0; i < 9; ++i) {
+  RandomStream random({.seed = 3});
+  for (std::uint64_t i = 0; i < 44; ++i) {
     const auto cost = static_cast<std::int32_t>(1 + i % static_cast<std::uint64_t>(depth));
-    members.push_back({.all = tokens(10 + i, 20 + 9 * i),
+    members.push_back({.all = tokens(10 + i, 14 + random.below(i % 8 == 0 ? 80 : 24)),
                        .selector = RouteSelector(Route::random_free(cost, depth, 5, i)),
                        .cache = shared.new_cache(128),
                        .logits = {}});
@@ -320,7 +323,7 @@ TEST_P(EngineInvarianceTest, CompanyInABatchChangesNothing) {
   for (std::size_t round = 0;; ++round) {
     std::vector<SequenceStep> steps;
     std::vector<Member*> active;
-    for (std::size_t i = 0; i < members.size() && i <= round; ++i) {
+    for (std::size_t i = 0; i < members.size() && i <= 2 * round + 1; ++i) {
       Member& member = members[i];
       if (member.done == member.all.size()) continue;
       const std::size_t count = member.done == 0 ? prompt_tokens : 1;
@@ -403,6 +406,95 @@ TEST_P(EngineInvarianceTest, GoingOnFromTheStatesThatEnterALayerChangesNothing) 
   ForwardOutput output;
   shared.head(whole.states.back(), output);
   EXPECT_TRUE(same_bits(output.logits.span().first(expected.size()), expected));
+}
+
+// What most people have on disk: the mixture Q4_K_M, with random weights, at a width of 2,048.
+std::filesystem::path write_wide_model(const TestFolder& folder) {
+  constexpr std::size_t width = 2048;
+  constexpr std::size_t kv_width = 256;
+  constexpr std::size_t ffn = 2816;  // a multiple of 256, as the super-blocks want
+  constexpr std::size_t vocabulary = 40;
+  GgufTestWriter writer;
+  std::vector<std::string> tokens;
+  for (std::size_t i = 0; i < vocabulary; ++i) tokens.push_back(fmt::format("{:c}", 'A' + i));
+  writer.add_string("general.architecture", "llama")
+      .add_number("llama.block_count", std::uint32_t{2})
+      .add_number("llama.context_length", std::uint32_t{128})
+      .add_number("llama.embedding_length", std::uint32_t{width})
+      .add_number("llama.feed_forward_length", std::uint32_t{ffn})
+      .add_number("llama.attention.head_count", std::uint32_t{32})
+      .add_number("llama.attention.head_count_kv", std::uint32_t{4})
+      .add_number("llama.attention.layer_norm_rms_epsilon", 1e-5F)
+      .add_number("llama.rope.dimension_count", std::uint32_t{64})
+      .add_string("tokenizer.ggml.model", "gpt2")
+      .add_string("tokenizer.ggml.pre", "smollm")
+      .add_strings("tokenizer.ggml.tokens", tokens)
+      .add_numbers("tokenizer.ggml.token_type", std::vector<std::int32_t>(vocabulary, 1))
+      .add_strings("tokenizer.ggml.merges", {});
+  RandomStream random({.seed = 11});
+  const auto matrix = [&](const std::string& name, TensorType type, std::size_t rows,
+                          std::size_t columns) {
+    const std::vector<std::size_t> shape{rows, columns};
+    std::vector<std::byte> bytes(tensor_bytes(type, shape));
+    for (std::byte& b : bytes) b = static_cast<std::byte>(random.below(256));
+    const auto put_half = [&](std::size_t at, float value) {
+      const std::uint16_t bits = half_from_float(value);
+      std::memcpy(&bytes[at], &bits, sizeof(bits));
+    };
+    // Weights of about 0.02: Q4_K's are scale (0 to 63) x q (0 to 15) - minimum, whose means must
+    // meet; Q6_K's are scale (-128 to 127) x q (-32 to 31).
+    for (std::size_t at = 0; at < bytes.size(); at += info(type).block_bytes) {
+      if (type == TensorType::Q4_K) {
+        put_half(at, 1.0e-4F);
+        put_half(at + 2, 7.5e-4F);
+      } else {
+        put_half(at + 208, 2.0e-5F);
+      }
+    }
+    writer.add_tensor(name, type, shape, bytes);
+  };
+  const std::vector<float> ones(width, 1.0F);
+  matrix("token_embd.weight", TensorType::Q4_K, vocabulary, width);
+  writer.add_tensor("output_norm.weight", {width}, ones);
+  matrix("output.weight", TensorType::Q6_K, vocabulary, width);
+  for (int layer = 0; layer < 2; ++layer) {
+    const std::string block = fmt::format("blk.{}.", layer);
+    const TensorType more = layer == 0 ? TensorType::Q6_K : TensorType::Q4_K;
+    writer.add_tensor(block + "attn_norm.weight", {width}, ones);
+    writer.add_tensor(block + "ffn_norm.weight", {width}, ones);
+    matrix(block + "attn_q.weight", TensorType::Q4_K, width, width);
+    matrix(block + "attn_k.weight", TensorType::Q4_K, kv_width, width);
+    matrix(block + "attn_v.weight", more, kv_width, width);
+    matrix(block + "attn_output.weight", TensorType::Q4_K, width, width);
+    matrix(block + "ffn_gate.weight", TensorType::Q4_K, ffn, width);
+    matrix(block + "ffn_up.weight", TensorType::Q4_K, ffn, width);
+    matrix(block + "ffn_down.weight", more, width, ffn);
+  }
+  return folder.write("wide.gguf", writer.bytes());
+}
+
+TEST(EngineWideTest, AWideModelOfKTypesRunsFastAsItDoesExactly) {
+  const TestFolder folder;
+  const std::filesystem::path path = write_wide_model(folder);
+  ThreadTeam team(2);
+  std::vector<TokenId> tokens;
+  for (std::int32_t i = 0; i < 33; ++i) tokens.emplace_back(i * 7 % 40);
+  for (const Kernels* const kernels : available_kernels()) {
+    if (kernels->name == "portable") continue;  // takes long, and EngineInvarianceTest has it
+    CpuModel exact(ModelFiles::open(path), Precision::exact, *kernels, team);
+    CpuModel fast(ModelFiles::open(path), Precision::fast, *kernels, team);
+    Sequence reference(exact);
+    Sequence whole(fast);
+    Sequence in_chunks(fast);
+    reference.prompt(tokens, tokens.size());
+    whole.prompt(tokens, tokens.size());
+    in_chunks.prompt(tokens, 5);
+    expect_same_bits(whole.logits(), in_chunks.logits(), std::string(kernels->name));
+    for (std::size_t t = 0; t < tokens.size(); ++t) {
+      EXPECT_GT(correlation(reference.logits()[t], whole.logits()[t]), 0.995)
+          << kernels->name << " " << t;
+    }
+  }
 }
 
 class EngineTest : public testing::Test {
