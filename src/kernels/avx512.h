@@ -11,7 +11,7 @@
 namespace fathom {
 namespace {
 
-__mmask16 first_lanes(std::size_t n) { return static_cast<__mmask16>((1U << n) - 1); }
+inline __mmask16 first_lanes(std::size_t n) { return static_cast<__mmask16>((1U << n) - 1); }
 
 struct Avx512 {
   using F = __m512;
