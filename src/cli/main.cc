@@ -60,6 +60,7 @@ int run_program(int argc, char** argv) {
                                       add_tokenize(program),
                                       add_detokenize(program),
                                       add_study(program, command_line(argc, argv)),
+                                      add_oracle(program, command_line(argc, argv)),
                                       add_report(program)};
   try {
     program.parse(argc, argv);
