@@ -348,6 +348,11 @@ def jsonl_seeds():
     yield "article", b' \t\n{"id":{"a":[true]},"article":"It rained.\\u00e9\\ud83c\\udf0a","highlights":"Rain."}'
 
 
+def scores_seeds():
+    yield "layers", b'id,4,8.5,24\na,0.1,0.25,1\n"b, ""c""",-1,0,1e-3\r\n\nd,0,0,0\n'
+    yield "tokens", b"8,label_tokens,id,4,tokens_8,tokens_4\n0.5,12,a,0.25,10,200\n1,160,b,0,1,0"
+
+
 SEEDS = {
     "gguf": gguf_seeds,
     "safetensors": safetensors_seeds,
@@ -356,6 +361,7 @@ SEEDS = {
     "encode": text_seeds,
     "chat_template": chat_template_seeds,
     "jsonl": jsonl_seeds,
+    "scores": scores_seeds,
 }
 
 

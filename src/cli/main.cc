@@ -56,9 +56,11 @@ int run_program(int argc, char** argv) {
                                       add_inspect(program),
                                       add_bench(program),
                                       add_score(program),
+                                      add_rouge(program),
                                       add_tokenize(program),
                                       add_detokenize(program),
                                       add_study(program, command_line(argc, argv)),
+                                      add_oracle(program, command_line(argc, argv)),
                                       add_report(program)};
   try {
     program.parse(argc, argv);
