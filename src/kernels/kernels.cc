@@ -5,6 +5,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 #include "base/error.h"
 
 namespace fathom {
@@ -24,6 +28,14 @@ bool runs_avx512vnni() {
   return runs_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
          __builtin_cpu_supports("avx512vnni");
+#else
+  return false;
+#endif
+}
+
+bool runs_neon() {
+#if defined(__aarch64__) && defined(__linux__)
+  return (::getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
 #else
   return false;
 #endif
@@ -74,6 +86,7 @@ std::vector<const Kernels*> available_kernels() {
     available.push_back(kernels_avx512vnni());
   }
   if (kernels_avx2() != nullptr && runs_avx2()) available.push_back(kernels_avx2());
+  if (kernels_neon() != nullptr && runs_neon()) available.push_back(kernels_neon());
   available.push_back(kernels_portable());
   return available;
 }

@@ -64,7 +64,7 @@ constexpr std::size_t attention_scratch(std::size_t heads, std::size_t value_str
 /// The kernels compiled for one instruction set. Each gives the same bits for a row whatever else
 /// is computed beside it; they need not agree across instruction sets.
 struct Kernels {
-  std::string_view name;  ///< "avx512vnni", "avx2" or "portable"
+  std::string_view name;  ///< "avx512vnni", "avx2", "neon" or "portable"
 
   /// out[row][lane] = sum over columns of weight[lane][column] * activation[row][column], for the
   /// 16 lanes of a panel and `rows` (1 to panel_product_rows) rows from `first_row`. One function
@@ -105,6 +105,7 @@ std::vector<const Kernels*> available_kernels();
 // One a file; nullptr where they are not compiled for this architecture.
 const Kernels* kernels_avx512vnni();
 const Kernels* kernels_avx2();
+const Kernels* kernels_neon();
 const Kernels* kernels_portable();
 
 }  // namespace fathom
