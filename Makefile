@@ -1,5 +1,5 @@
 # A thin front. What the targets do stands in CMakePresets.json and tools/; each can be run by hand.
-.PHONY: help setup model build demo test test-release test-asan test-tsan fuzz lint format bench clean
+.PHONY: help setup model build demo test test-release test-asan test-tsan test-neon fuzz lint format bench clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -26,6 +26,11 @@ test: setup model ## all tests, as CI runs them (one preset: test-release, test-
 # test-release, test-asan, test-tsan: one preset; tools/test.sh says which runs which part.
 test-release test-asan test-tsan: setup model
 	@tools/test.sh $(@:test-%=%)
+
+# Not part of `make test`: it needs a cross compiler and an emulator, 320 MB.
+test-neon: ## test the kernels for 64-bit ARM in an emulator
+	@tools/setup.sh --neon
+	@tools/test.sh neon
 
 fuzz: ## fuzz each target for a minute (FUZZ_SECONDS=n: n seconds); needs clang
 	@tools/setup.sh --fuzz

@@ -1,16 +1,16 @@
 # fathom_folder(NAME DEPENDS targets... [TEST_DEPENDS targets...] [EXCLUDE files...])
 # Makes the library fathom_NAME from src/NAME/*.cc and, with FATHOM_TESTS, the program NAME_test
-# from src/NAME/*_test.cc, whose tests ctest knows one by one.
+# from src/NAME/*_test.cc, whose tests ctest knows one by one. EXCLUDE leaves out files of both.
 function(fathom_folder name)
   cmake_parse_arguments(ARG "" "" "DEPENDS;TEST_DEPENDS;EXCLUDE" ${ARGN})
   set(folder ${PROJECT_SOURCE_DIR}/src/${name})
   file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cc)
-  set(tests ${sources})
-  list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
-  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   foreach(file IN LISTS ARG_EXCLUDE)
     list(REMOVE_ITEM sources ${folder}/${file})
   endforeach()
+  set(tests ${sources})
+  list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
   if(sources)
     add_library(fathom_${name} STATIC ${sources})
     target_link_libraries(fathom_${name} PUBLIC fathom_options ${ARG_DEPENDS})
@@ -30,14 +30,16 @@ endfunction()
 # Compiles the files of a folder that are named for an instruction set for that set. Only these
 # files may contain its instructions: which of them runs is decided at run time.
 function(fathom_instruction_sets name)
-  if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-    return()
-  endif()
   set(folder ${PROJECT_SOURCE_DIR}/src/${name})
-  set_source_files_properties(${folder}/kernels_avx2.cc PROPERTIES
-    COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
-  set_source_files_properties(${folder}/kernels_amx.cc ${folder}/kernels_avx512vnni.cc PROPERTIES
-    COMPILE_OPTIONS "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mfma;-mf16c;-mprefer-vector-width=512;-Wno-maybe-uninitialized;-Wno-uninitialized")
-  # GCC 12 takes the undefined vectors in its own AVX-512 header for mistakes. The instructions of
-  # AMX stand in assembler, which needs no option.
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    set_source_files_properties(${folder}/kernels_avx2.cc PROPERTIES
+      COMPILE_OPTIONS "-mavx2;-mfma;-mf16c")
+    set_source_files_properties(${folder}/kernels_amx.cc ${folder}/kernels_avx512vnni.cc PROPERTIES
+      COMPILE_OPTIONS "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mfma;-mf16c;-mprefer-vector-width=512;-Wno-maybe-uninitialized;-Wno-uninitialized")
+    # GCC 12 takes the undefined vectors in its own AVX-512 header for mistakes. The instructions of
+    # AMX stand in assembler, which needs no option.
+  elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
+    set_source_files_properties(${folder}/kernels_neon.cc PROPERTIES
+      COMPILE_OPTIONS "-march=armv8.2-a+dotprod")
+  endif()
 endfunction()

@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Builds and runs the tests of the given presets, all by default, and prints as its last line
+# Builds and runs the tests of the given presets, the first three by default, and prints as its last line
 # "N passed, N failed", summed over them. Exit 1 if anything failed.
 #   release  everything: unit tests, the program as a user runs it, the checks of the source
 #   asan     unit tests, damaged files and what fuzzing found, under the address and
 #            undefined-behaviour sanitizers
 #   tsan     unit tests of the folders that use threads, under the thread sanitizer
-# Usage: tools/test.sh [release|asan|tsan]...
+#   neon     unit tests of the kernels, compiled for 64-bit ARM and run in QEMU; not by default,
+#            since it needs a compiler and an emulator of its own (tools/setup.sh --neon)
+# Usage: tools/test.sh [release|asan|tsan|neon]...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -48,7 +50,12 @@ run_preset() {
         launcher=(setarch "$(uname -m)" --addr-no-randomize)
       fi
       ;;
-    *) echo "usage: tools/test.sh [release|asan|tsan]..." >&2; exit 2 ;;
+    neon)
+      targets=(kernels_test)
+      choose=(--label-regex '^kernels$')
+      launcher=(env FATHOM_KERNELS=neon)  # a test fails if the emulated processor has no such kernels
+      ;;
+    *) echo "usage: tools/test.sh [release|asan|tsan|neon]..." >&2; exit 2 ;;
   esac
 
   printf '\n== %s: build ==\n' "$preset"

@@ -7,6 +7,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -50,6 +53,14 @@ bool runs_amx() {
   constexpr long request_permission = 0x1023;  // ARCH_REQ_XCOMP_PERM
   constexpr long tile_data = 18;
   return syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#else
+  return false;
+#endif
+}
+
+bool runs_neon() {
+#if defined(__aarch64__) && defined(__linux__)
+  return (::getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
 #else
   return false;
 #endif
@@ -101,6 +112,7 @@ std::vector<const Kernels*> available_kernels() {
     available.push_back(kernels_avx512vnni());
   }
   if (kernels_avx2() != nullptr && runs_avx2()) available.push_back(kernels_avx2());
+  if (kernels_neon() != nullptr && runs_neon()) available.push_back(kernels_neon());
   available.push_back(kernels_portable());
   return available;
 }

@@ -72,7 +72,7 @@ constexpr std::size_t attention_scratch(std::size_t value_stride) {
 /// The kernels compiled for one instruction set. Each gives the same bits for a row whatever else
 /// is computed beside it; they need not agree across instruction sets.
 struct Kernels {
-  std::string_view name;  ///< "amx", "avx512vnni", "avx2" or "portable"
+  std::string_view name;  ///< "amx", "avx512vnni", "avx2", "neon" or "portable"
   /// The most activation rows that its panel product takes, at most most_panel_product_rows.
   std::size_t panel_product_rows;
 
@@ -120,6 +120,7 @@ std::vector<const Kernels*> available_kernels();
 const Kernels* kernels_amx();
 const Kernels* kernels_avx512vnni();
 const Kernels* kernels_avx2();
+const Kernels* kernels_neon();
 const Kernels* kernels_portable();
 
 }  // namespace fathom

@@ -19,7 +19,7 @@ struct IntPair {
 struct Avx2 {
   using F = FloatPair;
   using I = IntPair;
-  static constexpr int accumulators = 6;
+  static constexpr int accumulators = 6;  // F that fit into registers with room for others
 
   // Lanes below n, as a mask of eight for lanes first..first+7.
   static __m256i lanes_below(std::size_t n, int first) {

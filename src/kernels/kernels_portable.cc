@@ -21,7 +21,7 @@ struct Integers {
 struct Portable {
   using F = Floats;
   using I = Integers;
-  static constexpr int accumulators = 3;
+  static constexpr int accumulators = 3;  // F that fit into registers with room for others
 
   template <class Operation>
   static F map(Operation operation) {

@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <random>
@@ -581,6 +582,14 @@ TEST(Kernels, TheFastestAvailableComesFirstAndPortableIsThere) {
   const auto available = available_kernels();
   ASSERT_FALSE(available.empty());
   EXPECT_EQ(available.back()->name, "portable");
+}
+
+// With a name of kernels that should be there, as `tools/test.sh neon` gives it, this fails if they
+// were not found, of which the tests above say nothing.
+TEST(Kernels, TheEnvironmentsChoiceIsTakenOrElseTheFastest) {
+  const char* const wanted = std::getenv("FATHOM_KERNELS");
+  const bool chosen = wanted != nullptr && *wanted != '\0';
+  EXPECT_EQ(kernels().name, chosen ? wanted : available_kernels().front()->name);
 }
 
 }  // namespace
