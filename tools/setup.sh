@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building fathom needs; with --tests also what its tests and checks need, with --fuzz
-# what fuzzing needs.
+# what fuzzing needs, with --peers what bench/peers/ needs.
 # What is there already, from wherever it came, is not installed again, and then nothing here
 # uses the network.
 # Exit 0: all is there. Exit 2: something is missing, and the line that installs it was printed.
@@ -8,11 +8,13 @@ set -euo pipefail
 
 tests=no
 fuzz=no
+peers=no
 case "${1-}" in
   "") ;;
   --tests) tests=yes ;;
   --fuzz) fuzz=yes ;;
-  *) echo "usage: tools/setup.sh [--tests | --fuzz]" >&2; exit 2 ;;
+  --peers) peers=yes ;;
+  *) echo "usage: tools/setup.sh [--tests | --fuzz | --peers]" >&2; exit 2 ;;
 esac
 
 compiler=${CXX:-c++}
@@ -71,6 +73,9 @@ find_missing() {
   if [[ $fuzz == yes ]]; then
     need clang command -v clang++
     need libclang-rt-dev links_fuzzers
+  fi
+  if [[ $peers == yes ]]; then
+    need python3-venv python3 -c 'import ensurepip, venv'
   fi
 }
 
