@@ -267,7 +267,7 @@ class Summary(unittest.TestCase):
         row = self.rows()["ctranslate2"]
         self.assertEqual((row["failure"], row["rounds"], row["median"]), ("out of memory", 0, None))
         text = self.markdown()
-        self.assertIn("| ctranslate2 | Q4_1 | failed |", text)
+        self.assertIn("| ctranslate2 | int8 (of Q4_1) | failed |", text)
         self.assertIn("- ctranslate2 Q4_1, decode: out of memory", text)
 
     def test_share_of_bandwidth(self):
@@ -293,7 +293,7 @@ class Summary(unittest.TestCase):
     def test_markdown(self):
         text = self.markdown()
         for part in ("Some CPU, 2 cores (avx2); read bandwidth 30.0 GB/s with 2 threads; m.gguf; 3 rounds",
-                     "| | file | decode |", "| fathom | Q4_1 | 200 (100–300) |", "| llama.cpp-avx2 | Q4_1 | 50.0 (40.0–60.0) |",
+                     "| | weights | decode |", "| fathom | Q4_1 | 200 (100–300) |", "| llama.cpp-avx2 | Q4_1 | 50.0 (40.0–60.0) |",
                      "| llama.cpp-avx2 | Q4_1 | 4.00 (2.00–5.00) |", "| llama.cpp-avx2 | Q4_1 | 1.80 (1.50–2.50) |",
                      "decode: llama.cpp's best is llama.cpp-avx2 on Q4_1; fathom on Q4_1 / it: 4.00",
                      "- openvino: no network"):

@@ -9,6 +9,8 @@ from work import Entrant
 
 # Which contender of fathom's has the instructions of a variant of llama.cpp.
 SAME_INSTRUCTIONS = {"llama.cpp-amx": "fathom", "llama.cpp-avx512": "fathom-avx512", "llama.cpp-avx2": "fathom-avx2"}
+# What a peer makes of the file before it runs.
+MADE_OF_IT = {"ctranslate2": "int8", "transformers": "float32"}
 COLUMNS = ("threads", "workload", "contender", "type", "rounds", "median", "minimum", "maximum", "ratio",
            "ratio_minimum", "ratio_maximum", "same_instructions", "same_instructions_ratio",
            "same_instructions_minimum", "same_instructions_maximum", "read_bandwidth_share", "failure")
@@ -17,6 +19,11 @@ SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 
 def is_fathom(contender):
     return contender.split("-")[0] == "fathom"
+
+
+def weights(row):
+    made = MADE_OF_IT.get(row["contender"])
+    return f"{made} (of {row['type']})" if made else row["type"]
 
 
 def summarize(records, entrants, aliases):
@@ -133,10 +140,11 @@ def markdown(rows, best, run, machine):
 def _wide(rows, cell):
     """A table with a line for each entrant and a column for each workload."""
     workloads = list(dict.fromkeys(row["workload"] for row in rows))
-    table = [["", "file", *workloads]]
+    table = [["", "weights", *workloads]]
     for entrant in dict.fromkeys(entrant_of(row) for row in rows):
-        cells = {row["workload"]: cell(row) for row in rows if entrant_of(row) == entrant}
-        table.append([entrant.contender, entrant.type, *(cells.get(name, "") for name in workloads)])
+        of_entrant = [row for row in rows if entrant_of(row) == entrant]
+        cells = {row["workload"]: cell(row) for row in of_entrant}
+        table.append([entrant.contender, weights(of_entrant[0]), *(cells.get(name, "") for name in workloads)])
     return [line(table[0]), line(["---"] * len(table[0])), *map(line, table[1:])]
 
 
@@ -175,13 +183,14 @@ def read_bandwidths(records):
 def figure(rows, workloads):
     """A Vega-Lite specification: each entrant's median and range, a panel for each workload and number of threads."""
     values = [{"threads": f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}", "workload": row["workload"],
-               "contender": f"{row['contender']} {row['type']}",
+               "contender": f"{row['contender']} {weights(row)}",
                "engine": "llama.cpp" if row["contender"].startswith("llama.cpp") else row["contender"].split("-")[0],
                "median": round(row["median"], 2), "minimum": round(row["minimum"], 2),
                "maximum": round(row["maximum"], 2)} for row in rows if row["median"]]
     names = list(dict.fromkeys(value["contender"] for value in values))
     y = {"field": "contender", "type": "nominal", "sort": names, "title": None}
-    speed = {"type": "quantitative", "scale": {"type": "log"}, "title": "tokens/s"}
+    speed = {"type": "quantitative", "scale": {"type": "log"}, "title": "tokens/s",
+             "axis": {"tickCount": 3, "labelOverlap": "greedy"}}
     color = {"field": "engine", "type": "nominal", "title": None}
     return {
         "$schema": SCHEMA,
