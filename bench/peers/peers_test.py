@@ -103,6 +103,8 @@ class Resume(unittest.TestCase):
         for round_, entrant in ((0, FATHOM), (0, LLAMA), (1, FATHOM)):
             store.add(record(round_, entrant, 100.0))
         again = self.store()
+        self.assertEqual(store.done(), {Group(0, 2, "decode")})
+        self.assertEqual(len(store.whole()), 2)
         self.assertEqual(again.done(), {Group(0, 2, "decode")})
         self.assertEqual(len(again.records), 2)  # that of the group that was cut short is measured anew
         again.add(record(1, LLAMA, 50.0))
@@ -451,6 +453,9 @@ class WholeRun(unittest.TestCase):
         self.assertEqual(len(self.calls.read_text().splitlines()), 6)
         self.finish(self.start("--new-tokens", "7", "--fresh"))
         self.assertEqual(len(self.calls.read_text().splitlines()), 10)
+        self.finish(self.start("--rounds", "1", "--out", self.folder / "elsewhere"))
+        self.assertEqual(len(self.calls.read_text().splitlines()), 12)
+        self.assertTrue((self.folder / "elsewhere/results.md").exists())
 
     def test_interrupted_and_killed_runs_go_on(self):
         for number, expected in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)):

@@ -73,20 +73,20 @@ class Comparison:
         digest = sha256(self.model)
         ours, self.aliases = self.choose_fathom()
         llama = self.set_up_llama_cpp()
-        files = self.make_files(llama, digest)
+        self.files = self.make_files(llama, digest)
         python = self.set_up_python(digest)
-        self.files = files
-        with_files = [Entrant(name, type_) for type_ in files for name in (*ours, *llama)]
+        with_files = [Entrant(name, type_) for type_ in self.files for name in (*ours, *llama)]
         self.entrants = with_files + [Entrant(name, self.reference_type) for name in python]
         of = {
             "fathom_sha256": sha256(options.fathom), "model": self.model.name, "model_sha256": digest,
             "cpu": machine.describe()["cpu"], "new_tokens": options.new_tokens, "versions": self.versions,
             "threads": options.threads, "workloads": list(self.workloads), "entrants": list(map(str, self.entrants)),
         }
+        options.out.mkdir(parents=True, exist_ok=True)
         if options.fresh:
-            (options.folder / "results.jsonl").unlink(missing_ok=True)
+            (options.out / "results.jsonl").unlink(missing_ok=True)
         try:
-            store = Store(options.folder / "results.jsonl", of, self.entrants)
+            store = Store(options.out / "results.jsonl", of, self.entrants)
         except OtherRun as error:
             raise Failed(f"{error}; --fresh begins anew") from None
         try:
@@ -94,9 +94,9 @@ class Comparison:
         finally:
             self.progress.clear()
             store.close()
-            if store.records:
-                self.write(store)
-        print((options.folder / "results.md").read_text(), end="")
+            if records := store.whole():
+                self.write(store.run, records)
+        print((options.out / "results.md").read_text(), end="")
 
     def leave_out(self, name, why):
         self.left_out[name] = why
@@ -226,11 +226,11 @@ class Comparison:
             return self.llama_cpp.measure(entrant.contender, model, workload, group.threads)
         return self.workers[entrant.contender, group.threads].measure(workload, f"{group.round} {group.workload}")
 
-    def write(self, store):
-        folder, records = self.options.folder, store.records
+    def write(self, run_, records):
+        folder = self.options.out
         rows = results.summarize(records, self.entrants, self.aliases)
         best = results.bests(rows, self.reference_type)
-        about = {**store.run, "rounds": len({record["round"] for record in records}),
+        about = {**run_, "rounds": len({record["round"] for record in records}),
                  "reference_type": self.reference_type, "left_out": {name: str(why) for name, why in self.left_out.items()},
                  "read_bandwidth_gb_per_s": results.read_bandwidths(records),
                  "greedy_tokens_as_fathom": {name: f"{same} of {CHECK_TOKENS}" for name, same in self.agreement.items()}}
@@ -261,11 +261,13 @@ def parse_options():
                         help="that are decoded of each sequence (default: 128)")
     parser.add_argument("--fresh", action="store_true", help="forget the results of an earlier run")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "peers",
-                        help="where peers and results are (default: build/peers)")
+                        help="where the peers are (default: build/peers)")
+    parser.add_argument("--out", type=Path, help="where results go (default: the folder of the peers)")
     options = parser.parse_args()
     if "fathom" not in options.contenders:
         options.contenders = ["fathom", *options.contenders]
     options.folder = options.folder.resolve()
+    options.out = (options.out or options.folder).resolve()
     options.fathom = options.fathom.resolve()
     if options.model:
         options.model = options.model.resolve()

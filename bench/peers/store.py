@@ -21,17 +21,12 @@ class Store:
         self.path = path
         self.run = run
         self.records = []
-        entrants = set(entrants)
+        self._entrants = set(entrants)
         if path.exists():
             found, records = _read(path)
             if found is not None and (differing := differences(found, run)):
                 raise OtherRun(f"{path} holds a run with other {', '.join(differing)}")
-            groups = {}
-            for record in records:
-                groups.setdefault(group_of(record), []).append(record)
-            for of_group in groups.values():
-                if {entrant_of(record) for record in of_group} >= entrants:
-                    self.records += of_group
+            self.records = self._of_whole_groups(records)
         self._file = self._rewrite()
 
     def _rewrite(self):
@@ -42,9 +37,20 @@ class Store:
         os.replace(beside, self.path)
         return self.path.open("a")
 
+    def _of_whole_groups(self, records):
+        groups = {}
+        for record in records:
+            groups.setdefault(group_of(record), []).append(record)
+        return [record for of_group in groups.values() for record in of_group
+                if {entrant_of(each) for each in of_group} >= self._entrants]
+
+    def whole(self):
+        """The records of the groups that are complete."""
+        return self._of_whole_groups(self.records)
+
     def done(self):
         """The groups that are complete."""
-        return {group_of(record) for record in self.records}
+        return {group_of(record) for record in self.whole()}
 
     def add(self, record):
         self.records.append(record)
