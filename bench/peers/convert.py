@@ -1,24 +1,27 @@
-"""Makes of a GGUF file what transformers and CTranslate2 read: float32 weights, and int8 ones made of those.
+"""Makes a model's folder for a peer: for transformers of a GGUF file, in float32; for CTranslate2 of that, in int8.
 
-Usage: convert.py MODEL.gguf TRANSFORMERS_FOLDER CTRANSLATE2_FOLDER
+Usage: convert.py transformers MODEL.gguf FOLDER
+       convert.py ctranslate2 TRANSFORMERS_FOLDER FOLDER
 """
 
 import sys
 from pathlib import Path
 
-import ctranslate2
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
+def for_transformers(gguf, folder):
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-def main():
-    gguf, transformers_folder, ctranslate2_folder = map(Path, sys.argv[1:])
     where = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
-    AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32).save_pretrained(transformers_folder)
-    AutoTokenizer.from_pretrained(**where).save_pretrained(transformers_folder)
-    converter = ctranslate2.converters.TransformersConverter(str(transformers_folder))
-    converter.convert(str(ctranslate2_folder), quantization="int8")
+    AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(**where).save_pretrained(folder)
+
+
+def for_ctranslate2(transformers_folder, folder):
+    import ctranslate2
+
+    ctranslate2.converters.TransformersConverter(str(transformers_folder)).convert(str(folder), quantization="int8")
 
 
 if __name__ == "__main__":
-    main()
+    {"transformers": for_transformers, "ctranslate2": for_ctranslate2}[sys.argv[1]](*map(Path, sys.argv[2:]))

@@ -40,19 +40,21 @@ class Environment:
             log=self.folder / "pip.log")
         stamp.write_text(requirements.read_text())
 
-    def models(self, gguf, digest):
-        """The model's folders for transformers and CTranslate2; made if they are not there."""
-        target = self.folder / "models" / digest[:16]
-        folders = {"transformers": target / "transformers", "ctranslate2": target / "ctranslate2"}
+    def model(self, name, gguf, digest):
+        """What the peer loads; made of the GGUF file if it is not there."""
+        if name == "openvino":
+            return gguf
+        target = self.folder / "models" / digest[:16] / name
         if not target.exists():
-            self.say("making the models of transformers and CTranslate2 of the GGUF file")
-            beside = target.with_name(target.name + ".new")
+            source = gguf if name == "transformers" else self.model("transformers", gguf, digest)
+            self.say(f"making the model of {name}")
+            beside = target.with_name(f"{name}.new")
             shutil.rmtree(beside, ignore_errors=True)
-            beside.mkdir(parents=True)
-            run([self.python, HERE / "convert.py", gguf, *(beside / name for name in folders)],
-                env=offline(), log=self.folder / "convert.log")
+            beside.parent.mkdir(parents=True, exist_ok=True)
+            run([self.python, HERE / "convert.py", name, source, beside], env=offline(),
+                log=self.folder / f"convert-{name}.log")
             beside.rename(target)
-        return folders
+        return target
 
 
 class Worker:

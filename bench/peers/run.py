@@ -29,7 +29,8 @@ from work import WORKLOADS, Entrant, plan, shortened
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENDERS = (*KERNELS, *VARIANTS, *SCRIPTS)
-CHECK_PROMPT = "The deepest part of the ocean is"
+# Goes on in one way only, so that another rounding gives the same tokens.
+CHECK_PROMPT = "one two three four five six seven eight nine ten one two three four five six seven eight nine ten one two three"
 
 
 def main():
@@ -161,27 +162,19 @@ class Comparison:
         if not wanted:
             return []
         environment = Environment(self.options.folder, self.progress.note)
-        models = {"openvino": self.model}
         try:
             environment.install()
         except Failed as error:
             for name in wanted:
                 self.leave_out(name, error)
             return []
-        try:
-            if set(wanted) - set(models):
-                models.update(environment.models(self.model, digest))
-        except Failed as error:
-            for name in set(wanted) - set(models):
-                self.leave_out(name, error)
         prompt, expected = self.fathom.greedy(self.model, CHECK_PROMPT, CHECK_TOKENS)
         found = []
         for name in wanted:
-            if name not in models:
-                continue
             try:
+                model = environment.model(name, self.model, digest)
                 for threads in self.options.threads:
-                    self.start(name, environment.python, models[name], threads)
+                    self.start(name, environment.python, model, threads)
                 worker = self.workers[name, self.options.threads[0]]
                 self.agreement[name] = worker.agreement(prompt, expected)
                 self.versions.update(worker.versions)
