@@ -13,7 +13,14 @@ def for_transformers(gguf, folder):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     where = {"pretrained_model_name_or_path": gguf.parent, "gguf_file": gguf.name}
-    AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32).save_pretrained(folder)
+    read = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    # Its weights are floats by now, but it is marked as quantised, and such a model cannot be saved.
+    weights, config = read.state_dict(), read.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.load_state_dict(weights)
+    model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(**where).save_pretrained(folder)
 
 

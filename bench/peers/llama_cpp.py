@@ -47,9 +47,9 @@ class Variant:
 
 
 VARIANTS = {
-    "llama.cpp-amx": Variant("sapphirerapids", ("amx_tile", "amx_int8", "avx512_vnni", "avx512_bf16", "avx512_vbmi"),
+    "llama.cpp-amx": Variant("sapphirerapids", ("amx_tile", "amx_int8", "avx512_vnni", "avx512_bf16", "avx512vbmi"),
                              ("AMX_INT8", "AVX512_VNNI", "OPENMP", "REPACK", "LLAMAFILE")),
-    "llama.cpp-avx512": Variant("icelake", ("avx512_vnni", "avx512_vbmi", "avx512bw", "avx512dq", "avx512vl"),
+    "llama.cpp-avx512": Variant("icelake", ("avx512_vnni", "avx512vbmi", "avx512bw", "avx512dq", "avx512vl"),
                                 ("AVX512_VNNI", "OPENMP", "REPACK", "LLAMAFILE"), ("AMX_INT8",)),
     "llama.cpp-avx2": Variant("haswell", ("avx2", "fma", "f16c", "bmi2"),
                               ("AVX2", "OPENMP", "REPACK", "LLAMAFILE"), ("AVX512", "AVX_VNNI", "AMX_INT8")),

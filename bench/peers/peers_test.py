@@ -323,6 +323,10 @@ class Processes(unittest.TestCase):
             process.run(["sh", "-c", "echo before >&2; echo the reason >&2; exit 3"])
         with self.assertRaisesRegex(Failed, "was ended by SIGILL"):
             process.run(["sh", "-c", "kill -ILL $$"])
+        with tempfile.TemporaryDirectory() as folder:
+            log = Path(folder) / "log"
+            with self.assertRaisesRegex(Failed, "ended with exit code 1: the reason .*log"):
+                process.run(["sh", "-c", "echo the reason; exit 1"], log=log)
         with self.assertRaisesRegex(Failed, "No such file"):
             process.run(["/nowhere/at/all"])
         with self.assertRaisesRegex(Failed, "no end after"):

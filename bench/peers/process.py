@@ -34,7 +34,7 @@ def run(command, *, env=None, cwd=None, log=None, timeout=None):
     finally:
         end(child)
     if child.returncode != 0:
-        said = f"see {log}" if log else last_line(err)
+        said = f"{last_line(log.read_text(errors='replace'))} ({log})" if log else last_line(err)
         raise Failed(f"{command[0]} {ending(child.returncode)}: {said}")
     return out
 

@@ -108,7 +108,7 @@ def csv_text(rows):
 def markdown(rows, best, run, machine):
     """The tables, with what they were measured on."""
     lines = [f"{machine['cpu']}, {machine['cores']} cores ({', '.join(machine['instruction_sets'])}); "
-             f"read bandwidth {_bandwidths(run)}; {run['model']}; {run['rounds']} rounds, interleaved.",
+             f"read bandwidth {_bandwidths(run)}; {run['model']}; {run['rounds']} round{'s' if run['rounds'] > 1 else ''}, interleaved.",
              "Versions: " + ", ".join(f"{name} {version}" for name, version in run["versions"].items()) + "."]
     for threads in dict.fromkeys(row["threads"] for row in rows):
         of_threads = [row for row in rows if row["threads"] == threads]
