@@ -430,7 +430,7 @@ class WholeRun(unittest.TestCase):
                                 text=True, env={**os.environ, "CALLS": str(self.calls), **environment})
 
     def finish(self, child, expected=0):
-        out, err = child.communicate(timeout=60)
+        out, err = child.communicate(timeout=300)
         self.assertEqual(child.returncode, expected, err)
         return out, err
 
@@ -466,7 +466,7 @@ class WholeRun(unittest.TestCase):
             with self.subTest(number.name), contextlib.suppress(FileNotFoundError):
                 self.calls.unlink(missing_ok=True)
                 child = self.start("--fresh", HANG_AT="3")
-                deadline = time.monotonic() + 30
+                deadline = time.monotonic() + 120
                 while not self.calls.exists() or len(self.calls.read_text().splitlines()) < 3:
                     self.assertLess(time.monotonic(), deadline)
                     time.sleep(0.02)
@@ -478,7 +478,7 @@ class WholeRun(unittest.TestCase):
 
     def test_one_at_a_time(self):
         child = self.start(HANG_AT="1")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not self.calls.exists():
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.02)
