@@ -1,5 +1,5 @@
 # A thin front. What the targets do stands in CMakePresets.json and tools/; each can be run by hand.
-.PHONY: help setup model build demo test test-release test-asan test-tsan test-neon fuzz lint format bench clean
+.PHONY: help setup model build demo test test-release test-asan test-tsan test-neon fuzz lint format bench peers clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -44,6 +44,10 @@ format: setup ## format all C++ sources in place
 
 bench: build model ## measure the default model at several depths
 	build/release/fathom bench --depth full,uniform:20,uniform:15,first:15
+
+peers: build model ## compare with llama.cpp and others, an hour or more (PEERS='--rounds 1': options)
+	@tools/setup.sh --peers
+	bench/peers/run.py $(PEERS)
 
 clean: ## remove what was built (the model stays in the cache folder)
 	rm -rf build

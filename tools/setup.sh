@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building fathom needs; with --tests also what its tests and checks need, with --fuzz
-# what fuzzing needs, with --neon what testing the kernels for 64-bit ARM on another processor needs.
+# what fuzzing needs, with --neon what testing the kernels for 64-bit ARM on another processor needs,
+# with --peers what bench/peers/ needs.
 # What is there already, from wherever it came, is not installed again, and then nothing here
 # uses the network.
 # Exit 0: all is there. Exit 2: something is missing, and the line that installs it was printed.
@@ -9,12 +10,14 @@ set -euo pipefail
 tests=no
 fuzz=no
 neon=no
+peers=no
 case "${1-}" in
   "") ;;
   --tests) tests=yes ;;
   --fuzz) fuzz=yes ;;
   --neon) neon=yes ;;
-  *) echo "usage: tools/setup.sh [--tests | --fuzz | --neon]" >&2; exit 2 ;;
+  --peers) peers=yes ;;
+  *) echo "usage: tools/setup.sh [--tests | --fuzz | --neon | --peers]" >&2; exit 2 ;;
 esac
 
 compiler=${CXX:-c++}
@@ -78,6 +81,9 @@ find_missing() {
     need g++-aarch64-linux-gnu command -v aarch64-linux-gnu-g++
     need qemu-user command -v qemu-aarch64
     need googletest test -f /usr/src/googletest/CMakeLists.txt
+  fi
+  if [[ $peers == yes ]]; then
+    need python3-venv python3 -c 'import ensurepip, venv'
   fi
 }
 
