@@ -26,6 +26,10 @@ enum class ActivationQuantization {
 /// The residual of a rounded q is within half a step, which r cuts into this many.
 inline constexpr float residual_steps = 254.0F;
 
+/// Of quantised activations there is room for a multiple of so many rows; what is beyond the last
+/// row may be read and means nothing.
+inline constexpr std::size_t row_padding = 16;
+
 /// Rows of activations as a product reads them. All pointers are borrowed.
 struct ActivationView {
   const float* values = nullptr;            ///< [rows][stride], for the float forms

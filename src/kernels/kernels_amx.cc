@@ -16,6 +16,8 @@ using Base = KernelsFor<Avx512>;
 
 // Rows in a tile of activations, and lanes in a tile of weights.
 constexpr std::size_t tile_rows = 16;
+// From so many on, rows take a tile of their own; fewer are faster in vectors.
+constexpr std::size_t fewest_tile_rows = 9;
 // Blocks that are unpacked at a time. With the sums they stay in the first-level cache.
 constexpr std::size_t chunk_blocks = 32;
 
@@ -99,13 +101,15 @@ void unpack_chunk(const std::uint8_t* panel, std::size_t first_block, std::size_
   }
 }
 
-// Sixteen rows of activations from a chunk's first block on.
+// Up to sixteen rows of activations from a chunk's first block on. Sixteen are read, for which
+// there is room (row_padding); nothing is made of those beyond the count.
 struct RowGroup {
   const std::int8_t* quantized;
   const std::int8_t* residuals;
   std::size_t stride;
   const ActivationBlock* blocks;
   std::size_t block_stride;
+  std::size_t count;
 };
 
 using Dots = std::int32_t[tile_rows][16];
@@ -125,8 +129,8 @@ void add_products(const Chunk& chunk, const RowGroup& rows, OutRows out) {
   __m512 sum[tile_rows];
 #pragma GCC unroll 16
   for (std::size_t r = 0; r < tile_rows; ++r) {
-    sum[r] =
-        chunk.first_block == 0 ? _mm512_setzero_ps() : _mm512_loadu_ps(out.data + r * out.stride);
+    const bool nothing_yet = chunk.first_block == 0 || r >= rows.count;
+    sum[r] = nothing_yet ? _mm512_setzero_ps() : _mm512_loadu_ps(out.data + r * out.stride);
   }
   for (std::size_t b = 0; b < chunk.blocks; ++b) {
     // While the tiles are busy, memory need not be idle.
@@ -160,14 +164,14 @@ void add_products(const Chunk& chunk, const RowGroup& rows, OutRows out) {
   }
 #pragma GCC unroll 16
   for (std::size_t r = 0; r < tile_rows; ++r) {
-    _mm512_storeu_ps(out.data + r * out.stride, sum[r]);
+    if (r < rows.count) _mm512_storeu_ps(out.data + r * out.stride, sum[r]);
   }
 }
 
 // out[r] += the sum over all blocks of a panel's minimums times the sums of row r's activations.
 template <PackedForm form>
 void add_minimums(const std::uint8_t* panel, std::size_t block_count, const ActivationBlock* blocks,
-                  std::size_t block_stride, OutRows out) {
+                  std::size_t block_stride, std::size_t count, OutRows out) {
   __m512 sum[tile_rows];
 #pragma GCC unroll 16
   for (std::size_t r = 0; r < tile_rows; ++r) sum[r] = _mm512_setzero_ps();
@@ -183,18 +187,24 @@ void add_minimums(const std::uint8_t* panel, std::size_t block_count, const Acti
   }
 #pragma GCC unroll 16
   for (std::size_t r = 0; r < tile_rows; ++r) {
+    if (r >= count) continue;
     float* const row = out.data + r * out.stride;
     _mm512_storeu_ps(row, _mm512_add_ps(_mm512_loadu_ps(row), sum[r]));
   }
 }
 
-// Rows by sixteens.
+// Rows by sixteens; the last ones may be fewer.
 template <PackedForm form>
-void full_tiles_product(const std::uint8_t* panel, std::size_t columns,
-                        const ActivationView& activations, std::size_t first_row,
-                        std::size_t groups, OutRows out) {
+void tiles_product(const std::uint8_t* panel, std::size_t columns,
+                   const ActivationView& activations, std::size_t first_row, std::size_t row_count,
+                   OutRows out) {
   const std::size_t block_count = columns / block_inputs;
   const std::size_t block_stride = activations.stride / block_inputs;
+  const std::size_t groups = (row_count + tile_rows - 1) / tile_rows;
+  const auto rows_of = [&](std::size_t group) {
+    const std::size_t left = row_count - group * tile_rows;
+    return left < tile_rows ? left : tile_rows;
+  };
   const auto out_of = [&](std::size_t group) {
     return OutRows{out.data + group * tile_rows * out.stride, out.stride};
   };
@@ -212,7 +222,8 @@ void full_tiles_product(const std::uint8_t* panel, std::size_t columns,
                     .residuals = nullptr,
                     .stride = activations.stride,
                     .blocks = activations.blocks + row * block_stride + first,
-                    .block_stride = block_stride};
+                    .block_stride = block_stride,
+                    .count = rows_of(group)};
       if (activations.residuals == nullptr) {
         add_products<form, false>(chunk, rows, out_of(group));
       } else {
@@ -226,7 +237,7 @@ void full_tiles_product(const std::uint8_t* panel, std::size_t columns,
     for (std::size_t group = 0; group < groups; ++group) {
       const ActivationBlock* const blocks =
           activations.blocks + (first_row + group * tile_rows) * block_stride;
-      add_minimums<form>(panel, block_count, blocks, block_stride, out_of(group));
+      add_minimums<form>(panel, block_count, blocks, block_stride, rows_of(group), out_of(group));
     }
   }
 }
@@ -234,10 +245,11 @@ void full_tiles_product(const std::uint8_t* panel, std::size_t columns,
 template <PackedForm form>
 void panel_product(const std::byte* panel, std::size_t columns, const ActivationView& activations,
                    std::size_t first_row, std::size_t rows, float* out, std::size_t out_stride) {
-  const std::size_t in_tiles = rows / tile_rows * tile_rows;
+  const std::size_t rest = rows % tile_rows;
+  const std::size_t in_tiles = rest >= fewest_tile_rows ? rows : rows - rest;
   if (in_tiles > 0) {
-    full_tiles_product<form>(Base::bytes(panel), columns, activations, first_row,
-                             in_tiles / tile_rows, {out, out_stride});
+    tiles_product<form>(Base::bytes(panel), columns, activations, first_row, in_tiles,
+                        {out, out_stride});
   }
   // avx512vnni's product takes up to 8 rows.
   for (std::size_t r = in_tiles; r < rows; r += 8) {

@@ -68,12 +68,13 @@ void Activations::resize(std::size_t rows, std::size_t columns,
   columns_ = columns;
   quantization_ = quantization;
   stride_ = (columns + block_inputs - 1) / block_inputs * block_inputs;
+  const std::size_t padded = (rows + row_padding - 1) / row_padding * row_padding;
   values_.reserve(rows * stride_);
-  quantized_.reserve(rows * stride_);
-  blocks_.reserve(rows * stride_ / block_inputs);
+  quantized_.reserve(padded * stride_);
+  blocks_.reserve(padded * stride_ / block_inputs);
   if (quantization == ActivationQuantization::int8_residual) {
-    residuals_.reserve(rows * stride_);
-    residual_blocks_.reserve(rows * stride_ / block_inputs);
+    residuals_.reserve(padded * stride_);
+    residual_blocks_.reserve(padded * stride_ / block_inputs);
   }
 }
 
