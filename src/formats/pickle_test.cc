@@ -32,7 +32,7 @@ Pickle load(std::string_view file) { return Pickle::load("w.bin", "data.pkl", by
 
 /// Of a pickle with these opcodes.
 std::string error(const std::string& opcodes) {
-  const std::string message = error_of<FileError>([&] { return load(pickle(opcodes)); });
+  std::string message = error_of<FileError>([&] { return load(pickle(opcodes)); });
   EXPECT_THAT(message, StartsWith("w.bin: data.pkl, byte "));
   return message;
 }

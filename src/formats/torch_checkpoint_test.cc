@@ -59,7 +59,7 @@ TensorSource parse(std::string_view file) {
 }
 
 std::string error(std::string_view file) {
-  const std::string message = error_of<FileError>([&] { return parse(file); });
+  std::string message = error_of<FileError>([&] { return parse(file); });
   EXPECT_THAT(message, StartsWith("w.bin: "));
   return message;
 }

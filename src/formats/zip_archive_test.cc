@@ -19,7 +19,6 @@ namespace {
 using namespace std::string_literals;
 
 using ::testing::AllOf;
-using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -41,7 +40,7 @@ ZipTestWriter two_files() {
 }
 
 std::string error(const std::string& file) {
-  const std::string message =
+  std::string message =
       error_of<FileError>([&] { return ZipArchive::parse("file.bin", bytes_of(file)); });
   EXPECT_THAT(message, StartsWith("file.bin: "));
   return message;
