@@ -16,15 +16,19 @@
 namespace fathom {
 namespace {
 
-constexpr std::array<std::string_view, 9> names{"config.json",
-                                                "generation_config.json",
-                                                "tokenizer.json",
-                                                "tokenizer_config.json",
-                                                "chat_template.jinja",
-                                                "model.safetensors",
-                                                "model.safetensors.index.json",
-                                                "model-00001-of-00002.safetensors",
-                                                "model-00002-of-00002.safetensors"};
+constexpr std::array<std::string_view, 13> names{"config.json",
+                                                 "generation_config.json",
+                                                 "tokenizer.json",
+                                                 "tokenizer_config.json",
+                                                 "chat_template.jinja",
+                                                 "model.safetensors",
+                                                 "model.safetensors.index.json",
+                                                 "model-00001-of-00002.safetensors",
+                                                 "model-00002-of-00002.safetensors",
+                                                 "pytorch_model.bin",
+                                                 "pytorch_model.bin.index.json",
+                                                 "pytorch_model-00001-of-00002.bin",
+                                                 "pytorch_model-00002-of-00002.bin"};
 
 void write_files(const TestFolder& folder, std::string_view input) {
   for (const std::string_view name : names) std::filesystem::remove(folder.path() / name);

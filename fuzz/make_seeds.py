@@ -8,9 +8,11 @@ width its types allow, of a vocabulary a few tokens. All are sound: the tests ho
 each of them. Needs the standard library only.
 """
 
+import io
 import json
 import struct
 import sys
+import zipfile
 from pathlib import Path
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
@@ -325,6 +327,41 @@ def folder_seeds():
     del files["chat_template.jinja"]
     yield "chat-template-list", joined(files)
 
+    twin = GOLDEN / "torch_checkpoint" / "twin"
+    tokenizer = small_tokenizer(json.loads((GOLDEN / "tiny" / "width-60" / "tokenizer.json").read_text()))
+    files = {"config.json": (twin / "config.json").read_bytes(), "tokenizer.json": compact(tokenizer)}
+    yield "torch", joined(files | {"pytorch_model.bin": (twin / "pytorch_model.bin").read_bytes()})
+    shards = [*twin.glob("pytorch_model-*.bin"), twin / "pytorch_model.bin.index.json"]
+    yield "torch-shards", joined(files | {path.name: path.read_bytes() for path in shards})
+
+
+# ---- PyTorch checkpoints ------------------------------------------------------------------------
+
+
+def checkpoints():
+    """Those of golden/ that are taken."""
+    for name in json.loads((GOLDEN / "torch_checkpoint" / "expected.json").read_text())["checkpoints"]:
+        yield name, GOLDEN / "torch_checkpoint" / f"{name}.bin"
+
+
+def zip_archive_seeds():
+    for name, path in checkpoints():
+        yield name, path.read_bytes()
+    wide = io.BytesIO()  # with ZIP64 numbers
+    with zipfile.ZipFile(GOLDEN / "torch_checkpoint" / "protocol_4.bin") as archive, zipfile.ZipFile(wide, "w") as out:
+        for name in archive.namelist():
+            with out.open(zipfile.ZipInfo(name), "w", force_zip64=True) as entry:
+                entry.write(archive.read(name))
+    yield "zip64", wide.getvalue()
+
+
+def pickle_seeds():
+    for name, path in checkpoints():
+        if name == "no_crc":  # which Python refuses to read
+            continue
+        with zipfile.ZipFile(path) as archive:
+            yield name, archive.read(next(entry for entry in archive.namelist() if entry.endswith("/data.pkl")))
+
 
 # ---- Texts --------------------------------------------------------------------------------------
 
@@ -357,6 +394,8 @@ SEEDS = {
     "gguf": gguf_seeds,
     "safetensors": safetensors_seeds,
     "folder": folder_seeds,
+    "zip_archive": zip_archive_seeds,
+    "pickle": pickle_seeds,
     "tokenizer_json": tokenizer_seeds,
     "encode": text_seeds,
     "chat_template": chat_template_seeds,

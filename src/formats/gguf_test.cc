@@ -224,7 +224,18 @@ TEST_F(GgufTest, SaysWhatAFileOfAnotherKindLooksLike) {
     return error(std::as_bytes(std::span(start.data(), start.size())));
   };
   EXPECT_THAT(kind(""), HasSubstr("byte 0: an empty file found, a GGUF file expected"));
-  EXPECT_THAT(kind("PK\x03\x04rest"), HasSubstr("a zip archive"));
+  EXPECT_THAT(kind("PK\x03\x04rest"), HasSubstr("a zip archive found"));
+  const std::string header =
+      std::string("PK\x03\x04") + std::string(22, '\0') + "\x0d" + std::string(3, '\0');
+  EXPECT_THAT(
+      kind(header + "name/data.pkl"),
+      HasSubstr("a PyTorch checkpoint (to use it, give the model's folder, with the file as "
+                "pytorch_model.bin) found, a GGUF file expected"));
+  EXPECT_THAT(kind(header + "name/data.tx"), HasSubstr("a zip archive found"));
+  EXPECT_THAT(kind(header), HasSubstr("a zip archive found"));
+  EXPECT_THAT(kind("\x80\x02\x8a\x0al\xfc\x9c\x46\xf9 j\xa8P\x19.\x80\x02"),
+              HasSubstr("a PyTorch checkpoint in the format from before PyTorch 1.6 found"));
+  EXPECT_THAT(kind("\x80\x04"), HasSubstr("starts with the bytes 80 04"));
   EXPECT_THAT(kind(std::string_view("\x20\0\0\0\0\0\0\0{\"a\":", 13)),
               HasSubstr("a safetensors file"));
   EXPECT_THAT(kind("version https://git-lfs.github.com/spec/v1\n"), HasSubstr("Git LFS pointer"));

@@ -1,5 +1,6 @@
 #include "formats/huggingface_folder.h"
 
+#include <array>
 #include <map>
 #include <memory>
 #include <set>
@@ -13,6 +14,7 @@
 #include "formats/json_file.h"
 #include "formats/printable.h"
 #include "formats/safetensors.h"
+#include "formats/torch_checkpoint.h"
 
 namespace fathom {
 namespace {
@@ -73,16 +75,30 @@ std::optional<std::string> find_chat_template(const std::filesystem::path& folde
   return text == nullptr ? std::nullopt : std::optional(*text);
 }
 
+/// A kind of file that holds the weights, in one file or in shards that an index names.
+struct WeightFiles {
+  std::string_view file;
+  std::string_view index;
+  std::string_view extension;  // of shards
+  TensorSource (*open)(const std::filesystem::path& path);
+};
+
+// The first that is there is read: a folder with both was published with the same weights twice.
+constexpr std::array<WeightFiles, 2> weight_files{{
+    {"model.safetensors", "model.safetensors.index.json", ".safetensors", open_safetensors},
+    {"pytorch_model.bin", "pytorch_model.bin.index.json", ".bin", open_torch_checkpoint},
+}};
+
 /// A shard is named by a file inside the folder, never by a way out of it.
-bool is_shard_name(std::string_view name) {
-  return name.ends_with(".safetensors") &&
+bool is_shard_name(std::string_view name, std::string_view extension) {
+  return name.ends_with(extension) &&
          name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
 }
 
 using ShardNames = std::map<std::string, std::set<std::string, std::less<>>, std::less<>>;
 
 /// For each shard the tensors that the index says are in it.
-ShardNames read_index(const std::filesystem::path& index_file) {
+ShardNames read_index(const std::filesystem::path& index_file, std::string_view extension) {
   const json index = read_json_object(index_file, largest_index);
   const JsonFields fields(index_file.string(), index);
   const std::optional<JsonFields> weight_map = fields.find_object("weight_map");
@@ -90,10 +106,10 @@ ShardNames read_index(const std::filesystem::path& index_file) {
   ShardNames shards;
   for (const auto& [tensor, value] : weight_map->object().items()) {
     const std::string& shard = weight_map->require_string(tensor);
-    if (!is_shard_name(shard)) {
-      weight_map->fail(tensor, fmt::format("shard {} found, the name of a .safetensors file in "
-                                           "the folder expected",
-                                           printable_name(shard)));
+    if (!is_shard_name(shard, extension)) {
+      weight_map->fail(tensor, fmt::format("shard {} found, the name of a {} file in the folder "
+                                           "expected",
+                                           printable_name(shard), extension));
     }
     shards[shard].insert(tensor);
   }
@@ -101,43 +117,44 @@ ShardNames read_index(const std::filesystem::path& index_file) {
   return shards;
 }
 
-TensorSource open_shards(const std::filesystem::path& folder,
-                         const std::filesystem::path& index_file) {
+/// The tensors in a shard and those that the index says are in it must be the same.
+void check_shard(const TensorSource& shard, const std::set<std::string, std::less<>>& names,
+                 std::string_view index) {
+  const auto fail = [&](const std::string& name, std::string_view problem) {
+    throw FileError(shard.origin(), fmt::format("tensor {}", printable_name(name)), problem);
+  };
+  for (const std::string& name : names) {
+    if (!shard.tensors().contains(name) && !shard.refused().contains(name)) {
+      fail(name, fmt::format("missing; {} says it is here", index));
+    }
+  }
+  const auto require_listed = [&](const std::string& name) {
+    if (!names.contains(name)) fail(name, fmt::format("{} does not say it is here", index));
+  };
+  for (const auto& entry : shard.tensors()) require_listed(entry.first);
+  for (const auto& entry : shard.refused()) require_listed(entry.first);
+}
+
+TensorSource open_shards(const std::filesystem::path& folder, const WeightFiles& files) {
   TensorSource all(folder.string());
-  for (const auto& [shard, names] : read_index(index_file)) {
-    const auto tensors = std::make_shared<const TensorSource>(open_safetensors(folder / shard));
-    for (const std::string& name : names) {
-      if (tensors->find(name) == nullptr) {
-        throw FileError(tensors->origin(), fmt::format("tensor {}", printable_name(name)),
-                        fmt::format("missing; {} says it is here", index_file.filename().string()));
-      }
-    }
-    for (const auto& [name, tensor] : tensors->tensors()) {
-      if (!names.contains(name)) {
-        throw FileError(tensors->origin(), fmt::format("tensor {}", printable_name(name)),
-                        fmt::format("{} does not say it is here", index_file.filename().string()));
-      }
-      all.add(tensor);
-    }
-    all.keep_alive(tensors);
+  for (const auto& [file, names] : read_index(folder / files.index, files.extension)) {
+    const auto shard = std::make_shared<const TensorSource>(files.open(folder / file));
+    check_shard(*shard, names, files.index);
+    for (const auto& [name, tensor] : shard->tensors()) all.add(tensor);
+    for (const auto& [name, why] : shard->refused()) all.refuse(name, why);
+    all.keep_alive(shard);
   }
   return all;
 }
 
 TensorSource open_weights(const std::filesystem::path& folder) {
-  if (const auto file = folder / "model.safetensors"; is_file(file)) return open_safetensors(file);
-  if (const auto file = folder / "model.safetensors.index.json"; is_file(file)) {
-    return open_shards(folder, file);
-  }
-  for (const std::string_view name : {"pytorch_model.bin", "pytorch_model.bin.index.json"}) {
-    if (is_file(folder / name)) {
-      throw FileError(folder.string(), name,
-                      "weights in PyTorch's .bin files are not supported yet; model.safetensors or "
-                      "model.safetensors.index.json expected");
-    }
+  for (const WeightFiles& files : weight_files) {
+    if (is_file(folder / files.file)) return files.open(folder / files.file);
+    if (is_file(folder / files.index)) return open_shards(folder, files);
   }
   throw FileError(folder.string(), "",
-                  "no weights found; model.safetensors or model.safetensors.index.json expected");
+                  "no weights found; model.safetensors, pytorch_model.bin, or one of them with "
+                  ".index.json expected");
 }
 
 }  // namespace

@@ -12,8 +12,9 @@ namespace fathom {
 
 /// A model folder as Hugging Face transformers writes it: config.json, optionally
 /// generation_config.json, tokenizer.json and tokenizer_config.json, and the weights in
-/// model.safetensors or in the shards that model.safetensors.index.json names. The weights are
-/// views of mapped files, under their names in the folder.
+/// model.safetensors, or in the shards that model.safetensors.index.json names, or else in
+/// pytorch_model.bin or the shards of pytorch_model.bin.index.json. The weights are views of mapped
+/// files, under their names in the folder.
 struct HuggingFaceFolder {
   std::filesystem::path path;
   nlohmann::json config;                            ///< an object

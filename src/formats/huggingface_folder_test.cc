@@ -7,7 +7,9 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "formats/pickle_test_writer.h"
 #include "formats/test_folder.h"
+#include "formats/zip_test_writer.h"
 
 namespace fathom {
 namespace {
@@ -27,6 +29,23 @@ std::string weights(const std::vector<std::string>& names) {
   std::string file(sizeof length, '\0');
   std::memcpy(file.data(), &length, sizeof length);
   return file + header + std::string(4 * names.size(), '\0');
+}
+
+/// A PyTorch checkpoint with one-element tensors of these names, and a mask.
+std::string checkpoint(const std::vector<std::string>& names, const std::string& mask) {
+  std::string items;
+  for (const std::string& name : names) {
+    items += pickled::text(name) +
+             pickled::tensor(pickled::storage("FloatStorage", "0", 1), {0, {1}, {1}});
+  }
+  items +=
+      pickled::text(mask) + pickled::tensor(pickled::storage("BoolStorage", "1", 1), {0, {1}, {1}});
+  return ZipTestWriter{
+      .entries = {{.name = "w/data.pkl", .data = pickled::pickle(pickled::dict(items))},
+                  {.name = "w/data/0", .data = std::string(4, '\1')},
+                  {.name = "w/data/1", .data = std::string(1, '\1')},
+                  {.name = "w/version", .data = "3"}}}
+      .bytes();
 }
 
 class HuggingFaceFolderTest : public ::testing::Test {
@@ -82,6 +101,42 @@ TEST_F(HuggingFaceFolderTest, ReadsShards) {
   EXPECT_EQ(tensors.find("c")->bytes[3], std::byte{0});
 }
 
+TEST_F(HuggingFaceFolderTest, ReadsPyTorchCheckpoints) {
+  folder_.write("pytorch_model.bin", checkpoint({"a", "b"}, "mask"));
+  const TensorSource tensors = HuggingFaceFolder::open(folder_.path()).tensors;
+  EXPECT_EQ(tensors.tensors().size(), 2U);
+  EXPECT_EQ(tensors.find("b")->bytes[3], std::byte{1});
+  EXPECT_THROW((void)tensors.find("mask"), FileError);
+  folder_.write("model.safetensors", weights({"c"}));  // goes first
+  EXPECT_EQ(HuggingFaceFolder::open(folder_.path()).tensors.tensors().begin()->first, "c");
+}
+
+TEST_F(HuggingFaceFolderTest, ReadsShardsOfPyTorchCheckpoints) {
+  folder_.write("pytorch_model-1.bin", checkpoint({"a", "b"}, "mask.1"));
+  folder_.write("pytorch_model-2.bin", checkpoint({"c"}, "mask.2"));
+  const auto index = [&](std::string_view weight_map) {
+    folder_.write("pytorch_model.bin.index.json",
+                  "{\"weight_map\": {" + std::string(weight_map) + "}}");
+  };
+  index(R"("a": "pytorch_model-1.bin", "b": "pytorch_model-1.bin", "c": "pytorch_model-2.bin",
+           "mask.1": "pytorch_model-1.bin", "mask.2": "pytorch_model-2.bin")");
+  const TensorSource tensors = HuggingFaceFolder::open(folder_.path()).tensors;
+  EXPECT_EQ(tensors.tensors().size(), 3U);
+  EXPECT_EQ(tensors.find("c")->bytes[3], std::byte{1});
+  EXPECT_THROW((void)tensors.find("mask.1"), FileError);
+  EXPECT_THROW((void)tensors.find("mask.2"), FileError);
+
+  index(R"("a": "pytorch_model-1.bin", "b": "pytorch_model-1.bin")");
+  EXPECT_THAT(error(), HasSubstr("pytorch_model-1.bin: tensor 'mask.1': "
+                                 "pytorch_model.bin.index.json does not say it is here"));
+  index(R"("a": "pytorch_model-1.bin", "d": "pytorch_model-1.bin")");
+  EXPECT_THAT(error(), HasSubstr("tensor 'd': missing; pytorch_model.bin.index.json says"));
+  for (const std::string_view name : {"../x.bin", "/x.bin", "x.safetensors", ".."}) {
+    index(R"("a": ")" + std::string(name) + "\"");
+    EXPECT_THAT(error(), HasSubstr("the name of a .bin file in the folder expected")) << name;
+  }
+}
+
 TEST_F(HuggingFaceFolderTest, ReadsTheOtherConfigs) {
   folder_.write("model.safetensors", weights({"a"}));
   folder_.write("generation_config.json", R"({"eos_token_id": [1, 2]})");
@@ -109,8 +164,8 @@ TEST_F(HuggingFaceFolderTest, TakesTheDefaultOfSeveralTemplates) {
 TEST_F(HuggingFaceFolderTest, NamesFilesThatAreMissing) {
   EXPECT_THAT(error(), HasSubstr("no weights found"));
   folder_.write("pytorch_model.bin", "");
-  EXPECT_THAT(error(), HasSubstr("pytorch_model.bin: weights in PyTorch's .bin files are not "
-                                 "supported yet"));
+  EXPECT_THAT(error(), HasSubstr("pytorch_model.bin: byte 0: an empty file found, a PyTorch "
+                                 "checkpoint expected"));
   folder_.write("model.safetensors", weights({"a"}));
   std::filesystem::remove(folder_.path() / "tokenizer.json");
   EXPECT_THAT(error(), HasSubstr("tokenizer.json: missing"));

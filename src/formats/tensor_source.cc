@@ -53,12 +53,25 @@ void TensorSource::add(TensorView tensor) {
                     fmt::format("{} bytes found, {} expected for {} [{}]", tensor.bytes.size(),
                                 expected, info(tensor.type).name, fmt::join(tensor.shape, ", ")));
   }
+  require_free(tensor.name);
   std::string name = tensor.name;
-  const auto [where, inserted] = tensors_.try_emplace(std::move(name), std::move(tensor));
-  if (!inserted) throw FileError(origin_, fmt::format("tensor '{}'", where->first), "named twice");
+  tensors_.emplace(std::move(name), std::move(tensor));
+}
+
+void TensorSource::refuse(std::string name, std::string why) {
+  require_free(name);
+  refused_.emplace(std::move(name), std::move(why));
+}
+
+void TensorSource::require_free(const std::string& name) const {
+  if (!tensors_.contains(name) && !refused_.contains(name)) return;
+  throw FileError(origin_, fmt::format("tensor '{}'", name), "named twice");
 }
 
 const TensorView* TensorSource::find(std::string_view name) const {
+  if (const auto refused = refused_.find(name); refused != refused_.end()) {
+    throw FileError(origin_, fmt::format("tensor '{}'", name), refused->second);
+  }
   const auto where = tensors_.find(name);
   return where == tensors_.end() ? nullptr : &where->second;
 }

@@ -40,23 +40,35 @@ class TensorSource {
   /// Throws FileError if the name is taken, or if the bytes are not what type and shape need.
   void add(TensorView tensor);
 
-  /// The tensor, or nullptr if there is none of this name.
+  /// A tensor that is there but cannot be read, of which it matters only whether somebody asks for
+  /// it: the masks and counters that checkpoints hold beside the weights. Throws FileError if the
+  /// name is taken.
+  void refuse(std::string name, std::string why);
+
+  /// The tensor, or nullptr if there is none of this name. Throws FileError if it is a refused one.
   [[nodiscard]] const TensorView* find(std::string_view name) const;
 
-  /// The tensor, whose shape must be `shape`. Throws FileError if it is missing or shaped
+  /// The tensor, whose shape must be `shape`. Throws FileError if it is missing, refused or shaped
   /// otherwise.
   [[nodiscard]] const TensorView& require(std::string_view name,
                                           std::span<const std::size_t> shape) const;
 
   [[nodiscard]] const std::string& origin() const { return origin_; }
-  /// All tensors, by name.
+  /// All tensors that can be read, by name.
   [[nodiscard]] const std::map<std::string, TensorView, std::less<>>& tensors() const {
     return tensors_;
   }
+  /// Why the others cannot be, by name.
+  [[nodiscard]] const std::map<std::string, std::string, std::less<>>& refused() const {
+    return refused_;
+  }
 
  private:
+  void require_free(const std::string& name) const;
+
   std::string origin_;
   std::map<std::string, TensorView, std::less<>> tensors_;
+  std::map<std::string, std::string, std::less<>> refused_;
   std::vector<std::shared_ptr<const void>> owners_;
 };
 

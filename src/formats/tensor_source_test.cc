@@ -64,6 +64,27 @@ TEST(TensorSourceTest, AddRefusesWrongBytesAndNamesTaken) {
       ThrowsMessage<FileError>(HasSubstr("here: tensor 'y': rows of 33 elements")));
 }
 
+TEST(TensorSourceTest, RefusedTensorsAreNamedWhenAskedFor) {
+  TensorSource source("here");
+  const TensorView x{.name = "x", .type = TensorType::F32, .shape = {16}, .bytes = storage};
+  source.add(x);
+  source.refuse("mask", "type bool found, which is not supported");
+  EXPECT_EQ(source.tensors().size(), 1U);
+  EXPECT_EQ(source.refused().size(), 1U);
+  constexpr auto message = "here: tensor 'mask': type bool found, which is not supported";
+  EXPECT_THAT([&] { (void)source.find("mask"); }, ThrowsMessage<FileError>(message));
+  EXPECT_THAT([&] { (void)source.require("mask", std::array<std::size_t, 1>{1}); },
+              ThrowsMessage<FileError>(message));
+  EXPECT_THAT([&] { source.refuse("x", "why"); },
+              ThrowsMessage<FileError>("here: tensor 'x': named twice"));
+  EXPECT_THAT([&] { source.refuse("mask", "why"); },
+              ThrowsMessage<FileError>("here: tensor 'mask': named twice"));
+  TensorView mask = x;
+  mask.name = "mask";
+  EXPECT_THAT([&] { source.add(mask); },
+              ThrowsMessage<FileError>("here: tensor 'mask': named twice"));
+}
+
 TEST(TensorSourceTest, KeepsOwnersAliveInCopies) {
   auto owner = std::make_shared<int>(1);
   const std::weak_ptr<int> watch = owner;
