@@ -4,7 +4,8 @@
 #   release  everything: unit tests, the program as a user runs it, the checks of the source
 #   asan     unit tests, damaged files and what fuzzing found, under the address and
 #            undefined-behaviour sanitizers
-#   tsan     unit tests of the folders that use threads, under the thread sanitizer
+#   tsan     unit tests of the folders that use threads, under the thread sanitizer, but for
+#            those that take long and have no threads of their own
 #   neon     unit tests of the kernels, compiled for 64-bit ARM and run in QEMU; not by default,
 #            since it needs a compiler and an emulator of its own (tools/setup.sh --neon)
 # Usage: tools/test.sh [release|asan|tsan|neon]...
@@ -44,7 +45,9 @@ run_preset() {
       ;;
     tsan)
       mapfile -t targets < <(printf '%s\n' "${threaded[@]}" | test_targets)
-      choose=(--label-regex "^($(IFS='|' && echo "${threaded[*]}"))\$")
+      # Left out: what takes long and shares nothing between threads that other tests do not.
+      choose=(--label-regex "^($(IFS='|' && echo "${threaded[*]}"))\$"
+        --exclude-regex '^generate\.Sampler|EngineWideTest')
       # GCC's thread sanitizer does not start where the kernel randomises addresses widely.
       if setarch "$(uname -m)" --addr-no-randomize true 2>/dev/null; then
         launcher=(setarch "$(uname -m)" --addr-no-randomize)

@@ -311,9 +311,9 @@ TEST_P(EngineInvarianceTest, CompanyInABatchChangesNothing) {
   };
   std::vector<Member> members;
   RandomStream random({.seed = 3});
-  for (std::uint64_t i = 0; i < 44; ++i) {
+  for (std::uint64_t i = 0; i < 36; ++i) {
     const auto cost = static_cast<std::int32_t>(1 + i % static_cast<std::uint64_t>(depth));
-    members.push_back({.all = tokens(10 + i, 14 + random.below(i % 8 == 0 ? 80 : 24)),
+    members.push_back({.all = tokens(10 + i, 14 + random.below(i % 8 == 0 ? 60 : 16)),
                        .selector = RouteSelector(Route::random_free(cost, depth, 5, i)),
                        .cache = shared.new_cache(128),
                        .logits = {}});
