@@ -76,7 +76,9 @@ void attention(benchmark::State& state) {
   constexpr std::size_t head_dim = 64;
   constexpr std::size_t positions = 1024;
   constexpr std::size_t layers = 64;
-  constexpr std::size_t block_bytes = 2 * cache_block_positions * head_dim * sizeof(std::uint16_t);
+  const CacheElement element = kernels().fast_cache;
+  const std::size_t key_bytes = head_key_bytes(element, head_dim);
+  const std::size_t block_bytes = key_bytes + head_value_bytes(element, head_dim);
   const auto count = static_cast<std::size_t>(state.range(0));
   AlignedBuffer<std::byte> cache(layers * positions / cache_block_positions * block_bytes);
   std::fill_n(cache.data(), cache.size(), std::byte{0});
@@ -85,34 +87,40 @@ void attention(benchmark::State& state) {
     blocks.push_back(cache.data() + at);
   }
   const std::vector<float> values(attention_queries * head_dim, 0.5F);
-  std::vector<float> out(attention_queries * head_dim);
+  constexpr std::size_t state_floats = attention_state_floats(head_dim);
+  AlignedBuffer<float> states(attention_queries * state_floats);
   std::vector<AttentionQuery> queries;
   for (std::size_t q = 0; q < count; ++q) {
-    queries.push_back(
-        {.values = &values[q * head_dim], .positions = positions, .out = &out[q * head_dim]});
+    queries.push_back({.values = &values[q * head_dim],
+                       .first = 0,
+                       .end = positions,
+                       .state = states.data() + q * state_floats});
   }
-  AlignedBuffer<float> scratch(attention_scratch(head_dim));
+  AlignedBuffer<float> scratch(attention_scratch_floats(head_dim, head_dim));
   std::size_t layer = 0;
   for (auto _ : state) {
-    kernels().attend_half({.queries = queries.data(),
-                           .count = count,
-                           .head_dim = head_dim,
-                           .value_stride = head_dim,
-                           .blocks = &blocks[layer * positions / cache_block_positions],
-                           .key_offset = 0,
-                           .value_offset = block_bytes / 2,
-                           .scale = 0.125F,
-                           .scratch = scratch.data()});
-    benchmark::DoNotOptimize(out.data());
+    kernels().attend[static_cast<std::size_t>(element)](
+        {.queries = queries.data(),
+         .count = count,
+         .first_part = 0,
+         .end_part = positions / attention_part_positions,
+         .head_dim = head_dim,
+         .value_stride = head_dim,
+         .blocks = &blocks[layer * positions / cache_block_positions],
+         .key_offset = 0,
+         .value_offset = key_bytes,
+         .scale = 0.125F,
+         .scratch = scratch.data()});
+    benchmark::DoNotOptimize(states.data());
     layer = (layer + 1) % layers;
   }
   const auto per_second = benchmark::Counter::kIsIterationInvariantRate;
-  state.counters["bytes/s"] =
-      benchmark::Counter(positions * 2 * head_dim * sizeof(std::uint16_t), per_second);
+  state.counters["bytes/s"] = benchmark::Counter(
+      static_cast<double>(positions / cache_block_positions * block_bytes), per_second);
   state.counters["multiply-adds/s"] =
       benchmark::Counter(static_cast<double>(count * positions * 2 * head_dim), per_second);
 }
-BENCHMARK(attention)->Arg(1)->Arg(2)->Arg(3)->Arg(4)->Arg(6)->Arg(9)->Arg(12);
+BENCHMARK(attention)->Arg(1)->Arg(2)->Arg(3)->Arg(4)->Arg(6)->Arg(9)->Arg(16)->Arg(48);
 
 BENCHMARK_CAPTURE(product, F16, TensorType::F16, ActivationQuantization::int8)->Arg(1)->Arg(512);
 BENCHMARK_CAPTURE(product, F32, TensorType::F32, ActivationQuantization::int8)->Arg(1)->Arg(512);

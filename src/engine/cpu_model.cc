@@ -20,6 +20,9 @@ namespace {
 // costs more than it saves.
 constexpr std::size_t rows_per_worker = 4;
 
+// So many pieces of attention a worker are enough to share them out evenly; fewer are cut up.
+constexpr std::size_t pieces_per_worker = 4;
+
 // Where int8 activations cost the most accuracy for their share of the work: the products behind
 // the attention norm (15% of a layer's) and the output head. docs/kernels.md has the measurement.
 constexpr auto sensitive = ActivationQuantization::int8_residual;
@@ -59,11 +62,14 @@ CpuModel::CpuModel(ModelFiles files, Precision precision, const Kernels& kernels
       team_(team),
       weights_(files_.tensors, files_.config, precision, team),
       cache_layout_(files_.config,
-                    precision == Precision::exact ? CacheElement::float32 : CacheElement::half),
+                    precision == Precision::exact ? CacheElement::float32 : kernels.fast_cache),
       cache_pool_(CachePool::create(cache_layout_.block_bytes())),
       rotary_frequencies_(rotary_frequencies(files_.config.rotary)) {
   for (int worker = 0; worker < team_.size(); ++worker) {
-    attention_scratch_.emplace_back(attention_scratch(cache_layout_.value_stride));
+    attention_scratch_.emplace_back(
+        attention_scratch_floats(cache_layout_.head_dim, cache_layout_.value_stride));
+    attention_states_.emplace_back(attention_queries *
+                                   attention_state_floats(cache_layout_.value_stride));
   }
 }
 
@@ -77,7 +83,7 @@ std::unique_ptr<KvCache> CpuModel::new_cache(std::size_t capacity) const {
 
 TokenBytes CpuModel::token_bytes() const {
   TokenBytes bytes = weights_.token_bytes();
-  bytes.cache_per_position = 2 * config().kv_width() * cache_layout_.element_bytes();
+  bytes.cache_per_position = cache_layout_.block_bytes() / cache_block_positions;
   return bytes;
 }
 
@@ -240,82 +246,153 @@ void CpuModel::rotate_and_store(LayerIndex layer) {
   });
 }
 
-// How many of the query heads that share keys go together. Together they read and convert these
-// once, which is worth about two heads' work, but fewer pieces may leave workers idle.
-std::size_t CpuModel::heads_together(std::size_t pieces_of_all) const {
-  const std::size_t group = config().heads / config().kv_heads;
-  const auto workers = static_cast<std::size_t>(team_.size());
-  std::size_t best = 1;
-  std::size_t least = 0;
-  for (std::size_t heads = 1; heads <= std::min(group, attention_queries); ++heads) {
-    const std::size_t pieces = pieces_of_all * ((group + heads - 1) / heads);
-    const std::size_t work = (pieces + workers - 1) / workers * (heads + 2);
-    if (heads == 1 || work <= least) {
-      best = heads;
-      least = work;
-    }
-  }
-  return best;
-}
-
-// attended_ = what the queries in qkv_ make of the cache. How queries are put together does not
-// change their bits.
-void CpuModel::attend(LayerIndex layer) {
-  const std::size_t head_dim = config().head_dim;
-  const std::size_t qkv_width = config().query_width() + 2 * config().kv_width();
-  const std::size_t group = config().heads / config().kv_heads;
-  const std::size_t together = heads_together(running_.size() * config().kv_heads);
-  const std::size_t parts = (group + together - 1) / together;
-  // Rows of one sequence that go together, as ranges of running_.
-  const std::size_t most_rows = attention_queries / together;
+// Puts together rows of one sequence, up to `most` of them, as ranges of running_.
+void CpuModel::group_rows(std::size_t most) {
   row_groups_.clear();
   for (std::size_t i = 0; i < running_.size(); ++i) {
-    if (row_groups_.empty() || row_groups_.back().end - row_groups_.back().begin == most_rows ||
+    if (row_groups_.empty() || row_groups_.back().end - row_groups_.back().begin == most ||
         rows_[running_[i]].step != rows_[running_[i - 1]].step) {
       row_groups_.push_back({i, i});
     }
     ++row_groups_.back().end;
   }
-  const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
-  const auto kernel = precision_ == Precision::exact ? kernels_.attend_float : kernels_.attend_half;
+}
+
+// How many parts of the sequence the last of some rows sees.
+std::size_t CpuModel::parts_seen(const WorkRange& rows) const {
+  return rows_[running_[rows.end - 1]].position / attention_part_positions + 1;
+}
+
+// The states of a piece's queries, which lie at `states`, [rows][heads].
+void CpuModel::attend_piece(LayerIndex layer, const AttentionPiece& piece, float* states,
+                            int worker) {
+  const std::size_t head_dim = config().head_dim;
+  const std::size_t qkv_width = config().query_width() + 2 * config().kv_width();
+  const std::size_t state_floats = attention_state_floats(cache_layout_.value_stride);
+  std::array<AttentionQuery, attention_queries> queries;
+  std::size_t count = 0;
+  for (std::size_t i = piece.rows.begin; i < piece.rows.end; ++i) {
+    for (std::size_t head = piece.heads.begin; head < piece.heads.end; ++head) {
+      queries[count] = {.values = qkv_.data() + i * qkv_width + head * head_dim,
+                        .first = 0,
+                        .end = rows_[running_[i]].position + 1,
+                        .state = states + count * state_floats};
+      ++count;
+    }
+  }
+  const std::size_t kv_head = piece.heads.begin / (config().heads / config().kv_heads);
+  kernels_.attend[static_cast<std::size_t>(cache_layout_.element)](
+      {.queries = queries.data(),
+       .count = count,
+       .first_part = piece.parts.begin,
+       .end_part = piece.parts.end,
+       .head_dim = head_dim,
+       .value_stride = cache_layout_.value_stride,
+       .blocks = rows_[running_[piece.rows.begin]].cache->blocks(layer).data(),
+       .key_offset = cache_layout_.key_offset(kv_head),
+       .value_offset = cache_layout_.value_offset(kv_head),
+       .scale = 1.0F / std::sqrt(static_cast<float>(head_dim)),
+       .scratch = attention_scratch_[static_cast<std::size_t>(worker)].data()});
+}
+
+// attended_ = what the queries in qkv_ make of the cache. How queries are put together, and which
+// worker takes which part of the positions, does not change their bits.
+void CpuModel::attend(LayerIndex layer) {
+  const std::size_t heads = config().heads;
+  const std::size_t group = heads / config().kv_heads;
+  const std::size_t together = std::min(group, attention_queries);
+  const std::size_t pieces_of_group = (group + together - 1) / together;
+  group_rows(attention_queries / together);
+  const std::size_t pieces = config().kv_heads * pieces_of_group;
+  const auto heads_of = [&](std::size_t piece) {
+    const std::size_t first = piece / pieces_of_group * group + piece % pieces_of_group * together;
+    return WorkRange{first, std::min(first + together, (piece / pieces_of_group + 1) * group)};
+  };
   attended_.resize(running_.size(), config().query_width(), ActivationQuantization::int8);
-  const std::size_t pieces = config().kv_heads * parts;
-  const auto attend_piece = [&](WorkRange rows, std::size_t piece, int worker) {
-    const std::size_t kv_head = piece / parts;
-    const std::size_t first = kv_head * group + piece % parts * together;
-    const std::size_t end = std::min(first + together, (kv_head + 1) * group);
-    std::array<AttentionQuery, attention_queries> queries;
-    std::size_t count = 0;
-    for (std::size_t i = rows.begin; i < rows.end; ++i) {
-      for (std::size_t head = first; head < end; ++head) {
-        queries[count++] = {.values = qkv_.data() + i * qkv_width + head * head_dim,
-                            .positions = rows_[running_[i]].position + 1,
-                            .out = attended_.row(i) + head * head_dim};
+  const std::size_t items = row_groups_.size() * pieces;
+  if (items >= pieces_per_worker * static_cast<std::size_t>(team_.size())) {
+    attend_whole(layer, pieces, heads_of);
+  } else {
+    attend_in_parts(layer, pieces, heads_of);
+  }
+}
+
+template <class HeadsOf>
+void CpuModel::attend_whole(LayerIndex layer, std::size_t pieces, const HeadsOf& heads_of) {
+  const std::size_t groups = row_groups_.size();
+  const std::size_t state_floats = attention_state_floats(cache_layout_.value_stride);
+  team_.run_shares(groups * pieces, 1, [&](std::size_t begin, std::size_t end, int worker) {
+    float* const states = attention_states_[static_cast<std::size_t>(worker)].data();
+    for (std::size_t item = begin; item < end; ++item) {
+      // Later rows of a prompt see more: the first and the last take turns, so that workers get
+      // alike.
+      const std::size_t turn = item / pieces;
+      const WorkRange rows = row_groups_[turn % 2 == 0 ? turn / 2 : groups - 1 - turn / 2];
+      const WorkRange heads = heads_of(item % pieces);
+      const std::size_t parts = parts_seen(rows);
+      attend_piece(layer, {.rows = rows, .heads = heads, .parts = {0, parts}}, states, worker);
+      const float* state = states;
+      for (std::size_t i = rows.begin; i < rows.end; ++i) {
+        for (std::size_t head = heads.begin; head < heads.end; ++head, state += state_floats) {
+          kernels_.finish_attention(state, config().head_dim, cache_layout_.value_stride,
+                                    attended_.row(i) + head * config().head_dim);
+        }
       }
     }
-    kernel({.queries = queries.data(),
-            .count = count,
-            .head_dim = head_dim,
-            .value_stride = cache_layout_.value_stride,
-            .blocks = rows_[running_[rows.begin]].cache->blocks(layer).data(),
-            .key_offset = cache_layout_.key_offset(kv_head),
-            .value_offset = cache_layout_.value_offset(kv_head),
-            .scale = scale,
-            .scratch = attention_scratch_[static_cast<std::size_t>(worker)].data()});
+  });
+}
+
+// For few rows: their parts go to different workers, and are added up in order afterwards.
+template <class HeadsOf>
+void CpuModel::attend_in_parts(LayerIndex layer, std::size_t pieces, const HeadsOf& heads_of) {
+  const std::size_t state_floats = attention_state_floats(cache_layout_.value_stride);
+  attention_pieces_.clear();
+  std::size_t queries = 0;
+  const auto for_all_pieces = [&](const auto& visit) {
+    for (const WorkRange& rows : row_groups_) {
+      for (std::size_t piece = 0; piece < pieces; ++piece) visit(rows, heads_of(piece));
+    }
   };
-  team_.run_shares(row_groups_.size() * pieces, 1,
+  for_all_pieces([&](const WorkRange& rows, const WorkRange& piece_heads) {
+    for (std::size_t part = 0; part < parts_seen(rows); ++part) {
+      attention_pieces_.push_back(
+          {.rows = rows, .heads = piece_heads, .parts = {part, part + 1}, .first_query = queries});
+      queries += (rows.end - rows.begin) * (piece_heads.end - piece_heads.begin);
+    }
+  });
+  part_states_.reserve(queries * state_floats);
+  team_.run_shares(attention_pieces_.size(), 1,
                    [&](std::size_t begin, std::size_t end, int worker) {
                      for (std::size_t item = begin; item < end; ++item) {
-                       attend_piece(row_groups_[item / pieces], item % pieces, worker);
+                       const AttentionPiece& piece = attention_pieces_[item];
+                       attend_piece(layer, piece,
+                                    part_states_.data() + piece.first_query * state_floats, worker);
                      }
                    });
+  float* state = part_states_.data();
+  for_all_pieces([&](const WorkRange& rows, const WorkRange& piece_heads) {
+    const std::size_t parts = parts_seen(rows);
+    const std::size_t of_heads = piece_heads.end - piece_heads.begin;
+    const std::size_t of_part = (rows.end - rows.begin) * of_heads;
+    for (std::size_t query = 0; query < of_part; ++query, state += state_floats) {
+      for (std::size_t part = 1; part < parts; ++part) {
+        kernels_.add_attention(state, cache_layout_.value_stride,
+                               state + part * of_part * state_floats);
+      }
+      const std::size_t head = piece_heads.begin + query % of_heads;
+      kernels_.finish_attention(
+          state, config().head_dim, cache_layout_.value_stride,
+          attended_.row(rows.begin + query / of_heads) + head * config().head_dim);
+    }
+    state += (parts - 1) * of_part * state_floats;
+  });
 }
 
 // What the attention of the running rows reads and computes.
 Volume CpuModel::attention_volume() const {
   std::uint64_t positions = 0;
   for (const std::size_t row : running_) positions += rows_[row].position + 1;
-  return {.bytes = positions * 2 * config().kv_width() * cache_layout_.element_bytes(),
+  return {.bytes = positions * cache_layout_.block_bytes() / cache_block_positions,
           .multiply_adds = positions * 2 * config().query_width()};
 }
 

@@ -47,14 +47,28 @@ class CpuModel final : public LanguageModel {
     std::size_t position;
   };
 
+  // Attention of query heads that share keys and values, of rows of a sequence, to parts of it.
+  struct AttentionPiece {
+    WorkRange rows;  // of running_
+    WorkRange heads;
+    WorkRange parts;
+    std::size_t first_query = 0;  // in part_states_
+  };
+
   void check(std::span<const SequenceStep> steps) const;
   void enter(std::span<const SequenceStep> steps);
   void rotary_angles();
   void select_rows(LayerIndex layer, std::span<const SequenceStep> steps, ForwardOutput& output);
   void run_layer(LayerIndex layer);
   void rotate_and_store(LayerIndex layer);
-  [[nodiscard]] std::size_t heads_together(std::size_t pieces_of_all) const;
+  void group_rows(std::size_t most);
+  [[nodiscard]] std::size_t parts_seen(const WorkRange& rows) const;
+  void attend_piece(LayerIndex layer, const AttentionPiece& piece, float* states, int worker);
   void attend(LayerIndex layer);
+  template <class HeadsOf>
+  void attend_whole(LayerIndex layer, std::size_t pieces, const HeadsOf& heads_of);
+  template <class HeadsOf>
+  void attend_in_parts(LayerIndex layer, std::size_t pieces, const HeadsOf& heads_of);
   [[nodiscard]] Volume attention_volume() const;
   template <class Run>
   void run_operation(Operation operation, const Volume& volume, const Run& run);
@@ -89,6 +103,9 @@ class CpuModel final : public LanguageModel {
   Activations ffn_;                                      // [running][ffn_width]
   AlignedBuffer<float> delta_;                           // [running][width]
   std::vector<AlignedBuffer<float>> attention_scratch_;  // for each worker
+  std::vector<AlignedBuffer<float>> attention_states_;   // for each worker, [attention_queries]
+  std::vector<AttentionPiece> attention_pieces_;         // of rows whose parts are shared out
+  AlignedBuffer<float> part_states_;                     // theirs
 };
 
 }  // namespace fathom

@@ -553,7 +553,7 @@ TEST_F(EngineTest, SkippedLayersTakeNoCacheMemory) {
   ForwardOutput output;
   model_.forward(std::span(&step, 1), output, nullptr);
   EXPECT_EQ(output.logit_rows, 0U);
-  const CacheLayout layout(model_.config(), CacheElement::half);
+  const CacheLayout layout(model_.config(), kernels().fast_cache);
   EXPECT_EQ(cache->bytes(), layout.block_bytes());
 }
 

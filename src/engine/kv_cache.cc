@@ -50,11 +50,11 @@ CacheLayout::CacheLayout(const ModelConfig& config, CacheElement stored)
       element(stored) {}
 
 std::size_t CacheLayout::key_offset(std::size_t kv_head) const {
-  return kv_head * head_dim * block_size * element_bytes();
+  return kv_head * head_key_bytes(element, head_dim);
 }
 
 std::size_t CacheLayout::value_offset(std::size_t kv_head) const {
-  return key_offset(kv_heads) + kv_head * block_size * value_stride * element_bytes();
+  return key_offset(kv_heads) + kv_head * head_value_bytes(element, value_stride);
 }
 
 std::size_t CacheLayout::block_bytes() const { return value_offset(kv_heads); }
@@ -117,10 +117,19 @@ void BlockKvCache::extend(LayerIndex layer, std::size_t count) {
 void BlockKvCache::store(const Kernels& kernels, LayerIndex layer, std::size_t position,
                          const float* keys, const float* values) {
   std::byte* const block = layers_[layer.index()].blocks[position / block_size].get();
-  if (layout_.element == CacheElement::half) {
-    store_position<std::uint16_t>(kernels, layout_, block, position % block_size, keys, values);
-  } else {
-    store_position<float>(kernels, layout_, block, position % block_size, keys, values);
+  const std::size_t lane = position % block_size;
+  switch (layout_.element) {
+    case CacheElement::float32:
+      return store_position<float>(kernels, layout_, block, lane, keys, values);
+    case CacheElement::half:
+      return store_position<std::uint16_t>(kernels, layout_, block, lane, keys, values);
+    case CacheElement::fixed16:
+      for (std::size_t head = 0; head < layout_.kv_heads; ++head) {
+        const std::size_t first = head * layout_.head_dim;
+        kernels.store_fixed16(keys + first, values + first, layout_.head_dim, layout_.value_stride,
+                              lane, block + layout_.key_offset(head),
+                              block + layout_.value_offset(head));
+      }
   }
 }
 

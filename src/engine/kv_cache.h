@@ -13,11 +13,8 @@
 
 namespace fathom {
 
-/// What a cache stores a number as.
-enum class CacheElement { half, float32 };
-
-/// How the keys and values of 64 positions of one layer lie in a block: for each key/value head the
-/// keys [head_dim][64], then for each the values [64][value_stride].
+/// How the keys and values of 64 positions of one layer lie in a block: for each key/value head its
+/// keys, then for each its values, as kernels/attention.h says.
 struct CacheLayout {
   std::size_t layers = 0;
   std::size_t kv_heads = 0;
@@ -26,7 +23,6 @@ struct CacheLayout {
   CacheElement element = CacheElement::half;
 
   CacheLayout(const ModelConfig& config, CacheElement element);
-  [[nodiscard]] std::size_t element_bytes() const { return element == CacheElement::half ? 2 : 4; }
   [[nodiscard]] std::size_t key_offset(std::size_t kv_head) const;    ///< in bytes
   [[nodiscard]] std::size_t value_offset(std::size_t kv_head) const;  ///< in bytes
   [[nodiscard]] std::size_t block_bytes() const;

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/attention.h"
 #include "kernels/packed_form.h"
 
 namespace fathom {
@@ -44,35 +45,6 @@ struct ActivationView {
 /// The most activation rows that any set's panel product takes at once.
 inline constexpr std::size_t most_panel_product_rows = 256;
 
-/// One query of attention: a query head of one row.
-struct AttentionQuery {
-  const float* values = nullptr;  ///< [head_dim], rotated
-  std::size_t positions = 0;      ///< how many positions the row sees, at least 1
-  float* out = nullptr;           ///< [head_dim]
-};
-
-/// Attention of queries of one sequence that share a key/value head.
-struct AttentionCall {
-  const AttentionQuery* queries = nullptr;
-  std::size_t count = 0;  ///< 1 to attention_queries
-  std::size_t head_dim = 0;
-  std::size_t value_stride = 0;  ///< head_dim rounded up to 16
-  /// One pointer a block of 64 positions. In it, from these offsets, lie this head's keys
-  /// [head_dim][64] and values [64][value_stride].
-  const std::byte* const* blocks = nullptr;
-  std::size_t key_offset = 0;
-  std::size_t value_offset = 0;
-  float scale = 1;           ///< applied to the products of query and key
-  float* scratch = nullptr;  ///< attention_scratch(value_stride) floats, aligned to 64 bytes
-};
-/// The most queries of one call. More together read keys and values less often.
-inline constexpr std::size_t attention_queries = 12;
-inline constexpr std::size_t cache_block_positions = 64;
-/// For each query it, its sums and its weights of a block.
-constexpr std::size_t attention_scratch(std::size_t value_stride) {
-  return attention_queries * (2 * value_stride + cache_block_positions);
-}
-
 /// The kernels compiled for one instruction set. Each gives the same bits for a row whatever else
 /// is computed beside it; they need not agree across instruction sets.
 struct Kernels {
@@ -107,9 +79,22 @@ struct Kernels {
   void (*swiglu)(float* gate, const float* up, std::size_t n);
   /// x += y
   void (*add)(float* x, const float* y, std::size_t n);
-  /// Softmax attention over blocks of float16 or float32 keys and values.
-  void (*attend_half)(const AttentionCall& call);
-  void (*attend_float)(const AttentionCall& call);
+  /// What the fastest attention reads. float32 and half are always there, for fixed16 the members
+  /// may be null.
+  CacheElement fast_cache;
+  /// Softmax attention over blocks of each CacheElement, from an empty state.
+  using Attend = void (*)(const AttentionCall& call);
+  std::array<Attend, cache_element_count> attend;
+  /// Puts to a state what was made of the parts that follow.
+  void (*add_attention)(float* state, std::size_t value_stride, const float* following);
+  /// out[head_dim] = what a state of all parts comes to.
+  void (*finish_attention)(const float* state, std::size_t head_dim, std::size_t value_stride,
+                           float* out);
+  /// Writes one position's key and value [head_dim] as fixed16, `lane` being its place in the
+  /// block. What is not finite makes not-a-number of every query that sees the position.
+  void (*store_fixed16)(const float* key, const float* value, std::size_t head_dim,
+                        std::size_t value_stride, std::size_t lane, std::byte* head_keys,
+                        std::byte* head_values);
   void (*to_half)(const float* x, std::size_t n, std::uint16_t* out);
   void (*from_half)(const std::uint16_t* x, std::size_t n, float* out);
 };

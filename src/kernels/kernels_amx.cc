@@ -2,61 +2,31 @@
 
 #if defined(__x86_64__)
 
+#include "kernels/amx.h"
+#include "kernels/attention_amx.h"
 #include "kernels/avx512.h"
 #include "kernels/kernels_impl.h"
 
-// Products of rows by sixteens in the tiles of AMX-INT8. Everything else is avx512vnni's.
-// The sum over a block is an integer and everything after it is done by the same operations in the
-// same order, so that a row's bits are the same as there.
+// Products of rows by sixteens in the tiles of AMX-INT8, and attention likewise. Everything else is
+// avx512vnni's. The sum over a block is an integer and everything after it is done by the same
+// operations in the same order, so that a row's bits are the same as there.
 
 namespace fathom {
 namespace {
 
 using Base = KernelsFor<Avx512>;
 
-// Rows in a tile of activations, and lanes in a tile of weights.
-constexpr std::size_t tile_rows = 16;
 // From so many on, rows take a tile of their own; fewer are faster in vectors.
 constexpr std::size_t fewest_tile_rows = 9;
 // Blocks that are unpacked at a time. With the sums they stay in the first-level cache.
 constexpr std::size_t chunk_blocks = 32;
 
-// What ldtilecfg reads.
-struct TileShapes {
-  std::uint8_t palette = 1;
-  std::uint8_t start_row = 0;
-  std::uint8_t reserved[14] = {};
-  std::uint16_t bytes_per_row[16] = {};
-  std::uint8_t rows[16] = {};
-};
-static_assert(sizeof(TileShapes) == 64);
-
-// The compiler does not know what these read and write; "memory" tells it to have done, and not yet
-// to do, what stands around them.
-inline void configure(const TileShapes& shapes) {
-  asm volatile("ldtilecfg %0" ::"m"(shapes) : "memory");
-}
-inline void release_tiles() { asm volatile("tilerelease" ::: "memory"); }
-template <int tile>
-inline void load_tile(const void* from, std::size_t stride) {
-  asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(stride), "i"(tile) : "memory");
-}
-template <int tile>
-inline void store_tile(void* to, std::size_t stride) {
-  asm volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(stride), "i"(tile) : "memory");
-}
-template <int sums, int activations, int weights>
-inline void multiply_tiles() {
-  asm volatile("tilezero %%tmm%c0\n\ttdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(sums),
-               "i"(activations), "i"(weights));
-}
-
-// The tile registers.
+// The tile registers. Two products are on their way at a time, each with sums of its own.
 constexpr int activation_tile = 0;
 constexpr int weight_tile = 1;
-constexpr int sum_tile = 2;
-constexpr int residual_tile = 3;
-constexpr int fine_sum_tile = 4;
+constexpr int residual_tile = 2;
+constexpr int sum_tile = 4;       // and the next
+constexpr int fine_sum_tile = 6;  // and the next
 
 // Inputs that share a scale, and with that how many one tile product covers.
 template <PackedForm form>
@@ -65,13 +35,12 @@ constexpr std::size_t scale_inputs = form == PackedForm::int6 ? 16 : 32;
 template <PackedForm form>
 TileShapes shapes_for() {
   TileShapes shapes;
-  const auto set = [&](int tile, std::size_t height, std::size_t bytes_per_row) {
-    shapes.rows[tile] = static_cast<std::uint8_t>(height);
-    shapes.bytes_per_row[tile] = static_cast<std::uint16_t>(bytes_per_row);
-  };
-  for (const int tile : {activation_tile, residual_tile}) set(tile, tile_rows, scale_inputs<form>);
-  for (const int tile : {sum_tile, fine_sum_tile}) set(tile, tile_rows, 64);
-  set(weight_tile, scale_inputs<form> / 4, 64);
+  for (const int tile : {activation_tile, residual_tile})
+    shapes.set(tile, tile_rows, scale_inputs<form>);
+  for (const int tile : {sum_tile, sum_tile + 1, fine_sum_tile, fine_sum_tile + 1}) {
+    shapes.set(tile, tile_rows, 64);
+  }
+  shapes.set(weight_tile, scale_inputs<form> / 4, 64);
   return shapes;
 }
 
@@ -120,47 +89,87 @@ struct OutRows {
   std::size_t stride;
 };
 
+// A number that is known when compiling.
+template <int value>
+struct Which {
+  constexpr operator int() const { return value; }
+};
+
+// The sums of products over one scale's inputs.
+struct TileSums {
+  alignas(64) Dots coarse;
+  alignas(64) Dots fine;  // of the residuals
+};
+
+// Starts the product of a chunk's `unit`-th scale's inputs in the `which`-th pair of sum tiles.
+template <PackedForm form, bool with_residual, int which>
+void start_product(const Chunk& chunk, const RowGroup& rows, std::size_t unit) {
+  const std::size_t input = unit * scale_inputs<form>;
+  load_tile<weight_tile>(chunk.weights[0][input / 4], 64);
+  load_tile<activation_tile>(rows.quantized + input, rows.stride);
+  clear_tile<sum_tile + which>();
+  add_product_ss<sum_tile + which, activation_tile, weight_tile>();
+  if constexpr (with_residual) {
+    load_tile<residual_tile>(rows.residuals + input, rows.stride);
+    clear_tile<fine_sum_tile + which>();
+    add_product_ss<fine_sum_tile + which, residual_tile, weight_tile>();
+  }
+}
+
+template <bool with_residual, int which>
+void store_product(TileSums& sums) {
+  store_tile<sum_tile + which>(sums.coarse, 64);
+  if constexpr (with_residual) store_tile<fine_sum_tile + which>(sums.fine, 64);
+}
+
 // out[r] += the products of a chunk with row r; out[r] = them for the first chunk. All loops over
 // rows are unrolled, or the compiler would keep the sums in memory.
 template <PackedForm form, bool with_residual>
 void add_products(const Chunk& chunk, const RowGroup& rows, OutRows out) {
-  alignas(64) Dots dots;
-  alignas(64) Dots fine_dots;
+  constexpr std::size_t units_of_block = block_inputs / scale_inputs<form>;
+  constexpr std::size_t unit_bytes = panel_step_bytes(form) / units_of_block;
+  TileSums sums[2];
   __m512 sum[tile_rows];
 #pragma GCC unroll 16
   for (std::size_t r = 0; r < tile_rows; ++r) {
     const bool nothing_yet = chunk.first_block == 0 || r >= rows.count;
     sum[r] = nothing_yet ? _mm512_setzero_ps() : _mm512_loadu_ps(out.data + r * out.stride);
   }
-  for (std::size_t b = 0; b < chunk.blocks; ++b) {
-    // While the tiles are busy, memory need not be idle.
-    if (chunk.next_panel != nullptr) {
-      Base::prefetch<panel_step_bytes(form)>(chunk.next_panel + b * panel_step_bytes(form));
-    }
+  const auto add_unit = [&](std::size_t unit, const TileSums& dots) __attribute__((always_inline)) {
+    const std::size_t b = unit / units_of_block;
     const std::uint8_t* const scales =
         chunk.panel + b * panel_step_bytes(form) + Base::quant_bytes(form);
-    for (std::size_t half = 0; half < block_inputs / scale_inputs<form>; ++half) {
-      const std::size_t input = b * block_inputs + half * scale_inputs<form>;
-      load_tile<weight_tile>(chunk.weights[b][4 * half], 64);
-      load_tile<activation_tile>(rows.quantized + input, rows.stride);
-      if constexpr (with_residual) load_tile<residual_tile>(rows.residuals + input, rows.stride);
-      multiply_tiles<sum_tile, activation_tile, weight_tile>();
-      if constexpr (with_residual) multiply_tiles<fine_sum_tile, residual_tile, weight_tile>();
-      store_tile<sum_tile>(dots, 64);
-      if constexpr (with_residual) store_tile<fine_sum_tile>(fine_dots, 64);
-      const __m512 scale = Avx512::load_half(Base::halves(scales + 32 * half));
-      const ActivationBlock* block = rows.blocks + b;
+    const __m512 scale = Avx512::load_half(Base::halves(scales + 32 * (unit % units_of_block)));
+    const ActivationBlock* block = rows.blocks + b;
 #pragma GCC unroll 16
-      for (std::size_t r = 0; r < tile_rows; ++r, block += rows.block_stride) {
-        __m512 dot = _mm512_cvtepi32_ps(_mm512_load_si512(dots[r]));
-        if constexpr (with_residual) {
-          const __m512 fine = _mm512_cvtepi32_ps(_mm512_load_si512(fine_dots[r]));
-          dot = _mm512_fmadd_ps(fine, _mm512_set1_ps(1.0F / residual_steps), dot);
-        }
-        const __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(block->scale));
-        sum[r] = _mm512_fmadd_ps(both, dot, sum[r]);
+    for (std::size_t r = 0; r < tile_rows; ++r, block += rows.block_stride) {
+      __m512 dot = _mm512_cvtepi32_ps(_mm512_load_si512(dots.coarse[r]));
+      if constexpr (with_residual) {
+        const __m512 fine = _mm512_cvtepi32_ps(_mm512_load_si512(dots.fine[r]));
+        dot = _mm512_fmadd_ps(fine, _mm512_set1_ps(1.0F / residual_steps), dot);
+      }
+      const __m512 both = _mm512_mul_ps(scale, _mm512_set1_ps(block->scale));
+      sum[r] = _mm512_fmadd_ps(both, dot, sum[r]);
+    }
+  };
+  // A tile's sums reach memory some time after they are asked for, and whoever reads them earlier
+  // blocks everything: so each step starts one product, stores the last one's sums and adds those
+  // of the one before.
+  const std::size_t units = chunk.blocks * units_of_block;
+  const auto step = [&](auto which, std::size_t unit) __attribute__((always_inline)) {
+    if (unit < units) {
+      start_product<form, with_residual, which>(chunk, rows, unit);
+      // While the tiles are busy, memory need not be idle.
+      if (chunk.next_panel != nullptr) {
+        Base::prefetch<unit_bytes>(chunk.next_panel + unit * unit_bytes);
       }
     }
+    if (unit >= 2 && unit < units + 2) add_unit(unit - 2, sums[which]);
+    if (unit >= 1 && unit <= units) store_product<with_residual, 1 - which>(sums[1 - which]);
+  };
+  for (std::size_t unit = 0; unit < units + 2; unit += 2) {
+    step(Which<0>{}, unit);
+    step(Which<1>{}, unit + 1);
   }
 #pragma GCC unroll 16
   for (std::size_t r = 0; r < tile_rows; ++r) {
@@ -260,6 +269,7 @@ void panel_product(const std::byte* panel, std::size_t columns, const Activation
 
 constexpr Kernels make_table() {
   Kernels table = Base::table("amx");
+  FixedAttention<FixedTiles>::enter(table);
   table.panel_product_rows = most_panel_product_rows;
   const auto set = [&](PackedForm form, Kernels::PanelProduct product) {
     table.panel_product[static_cast<std::size_t>(form)] = product;

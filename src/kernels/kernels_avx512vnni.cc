@@ -2,13 +2,20 @@
 
 #if defined(__x86_64__)
 
+#include "kernels/attention_fixed16.h"
 #include "kernels/avx512.h"
 #include "kernels/kernels_impl.h"
 
 namespace fathom {
 namespace {
 
-constexpr Kernels table = KernelsFor<Avx512>::table("avx512vnni");
+constexpr Kernels make_table() {
+  Kernels table = KernelsFor<Avx512>::table("avx512vnni");
+  FixedAttention<FixedVectors>::enter(table);
+  return table;
+}
+
+constexpr Kernels table = make_table();
 
 }  // namespace
 

@@ -320,11 +320,13 @@ struct KernelsFor {
     }
   }
 
+  static constexpr float log2_e = 1.44269504F;
+
   // e^x for x <= 88, to about 1 part in 10^7: 2^n * e^r with |r| <= ln(2)/2, and a polynomial for
   // e^r (Taylor to degree 7).
   static F exponential(F x) {
     x = V::max(V::min(x, V::set(88.0F)), V::set(-87.0F));
-    const F n = V::round(V::mul(x, V::set(1.44269504F)));
+    const F n = V::round(V::mul(x, V::set(log2_e)));
     F r = V::fma(n, V::set(-0.693359375F), x);
     r = V::fma(n, V::set(2.12194440e-4F), r);
     F p = V::set(1.0F / 5040);
@@ -373,6 +375,60 @@ struct KernelsFor {
 
   // ---- attention ------------------------------------------------------------------------------
 
+  // 2^x for x <= 0, to about 1 part in 10^7, from 2^-126 down always that: 2^n * 2^r with
+  // |r| <= 1/2, and a polynomial for 2^r (Taylor to degree 7). 1 for 0.
+  static F exponential2(F x) {
+    x = V::max(V::set(-126.0F), x);  // in this order not-a-number stays
+    const F n = V::round(x);
+    const F r = V::sub(x, n);
+    F p = V::set(1.52527338e-5F);
+    p = V::fma(p, r, V::set(1.54035304e-4F));
+    p = V::fma(p, r, V::set(1.33335581e-3F));
+    p = V::fma(p, r, V::set(9.61812911e-3F));
+    p = V::fma(p, r, V::set(5.55041087e-2F));
+    p = V::fma(p, r, V::set(2.40226507e-1F));
+    p = V::fma(p, r, V::set(6.93147181e-1F));
+    p = V::fma(p, r, V::set(1.0F));
+    return V::scale_by_power_of_two(p, n);
+  }
+
+  static void clear_attention(float* state, std::size_t value_stride) {
+    for (std::size_t d = 0; d < value_stride + 16; d += 16) V::store(state + d, V::zero());
+    state[value_stride + attention_largest] = -__builtin_inff();
+  }
+
+  // Puts a further part's sums to a state, both brought to the greater of their largest scores
+  // [Milakov and Gimelshein 2018]. A part of which nothing is seen has a total of 0.
+  static void add_attention_part(float* state, std::size_t value_stride, const float* sums,
+                                 float largest, float total) {
+    if (total == 0) return;
+    float* const largest_before = state + value_stride + attention_largest;
+    float* const total_before = state + value_stride + attention_total;
+    const float now = largest > *largest_before ? largest : *largest_before;
+    const F old_factor = exponential2(V::set(*largest_before - now));
+    const F new_factor = exponential2(V::set(largest - now));
+    for (std::size_t d = 0; d < value_stride; d += 16) {
+      const F old_sums = V::mul(V::load(state + d), old_factor);
+      V::store(state + d, V::fma(V::load(sums + d), new_factor, old_sums));
+    }
+    *largest_before = now;
+    *total_before = *total_before * V::first(old_factor) + total * V::first(new_factor);
+  }
+
+  static void add_attention(float* state, std::size_t value_stride, const float* other) {
+    add_attention_part(state, value_stride, other, other[value_stride + attention_largest],
+                       other[value_stride + attention_total]);
+  }
+
+  static void finish_attention(const float* state, std::size_t head_dim, std::size_t value_stride,
+                               float* out) {
+    const F inverse = V::set(1.0F / state[value_stride + attention_total]);
+    for (std::size_t d = 0; d < head_dim; d += 16) {
+      const F v = V::mul(V::load(state + d), inverse);
+      V::store_part(out + d, v, head_dim - d < 16 ? head_dim - d : 16);
+    }
+  }
+
   static F load_cache(const std::uint16_t* p) { return V::load_half(p); }
   static F load_cache(const float* p) { return V::load(p); }
 
@@ -400,16 +456,16 @@ struct KernelsFor {
     float* weights;      // [Q][64]: of one block
     float largest[Q];    // score
     float total[Q];      // of weights
-    // What the sums and totals so far are multiplied by: e^(the largest before - the largest now).
+    // What the sums and totals so far are multiplied by: 2^(the largest before - the largest now).
     float corrections[16];
   };
 
-  // weights[q][64] = scale * (query q . key), for all 64 positions of a block.
+  // weights[q][64] = scale * (query q . key), in powers of two, for all 64 positions of a block.
   template <class Element, int Q>
   static void block_scores(const AttentionCall& call, const Element* keys, const Element* next,
                            QueryGroup<Q>& group) {
     constexpr int K = vectors_at_once<Q>;
-    const F scale = V::set(call.scale);
+    const F scale = V::set(call.scale * log2_e);
     for (int first = 0; first < 4; first += K) {
       F sum[Q][K];
 #pragma GCC unroll 12
@@ -442,26 +498,34 @@ struct KernelsFor {
     }
   }
 
-  // Scores of a block, of which the query sees the first `valid`, become weights
-  // e^(score - largest). The logarithm of the correction is left where that belongs.
+  // Positions of a block, counted from its first.
+  struct BlockRange {
+    std::size_t begin;
+    std::size_t end;
+  };
+
+  // Scores of a block, of which the query sees some, become weights 2^(score - largest). The
+  // logarithm of the correction is left where that belongs.
   template <int Q>
-  static void block_weights(std::size_t valid, int q, QueryGroup<Q>& group) {
+  static void block_weights(BlockRange seen, int q, QueryGroup<Q>& group) {
     float* const w = group.weights + 64 * q;
-    if (valid == 0) {
+    if (seen.begin >= seen.end) {
       for (int k = 0; k < 4; ++k) V::store(w + 16 * k, V::zero());
       group.corrections[q] = 0;
       return;
     }
-    for (std::size_t p = valid; p < cache_block_positions; ++p) w[p] = -__builtin_inff();
+    for (std::size_t p = 0; p < seen.begin; ++p) w[p] = -__builtin_inff();
+    for (std::size_t p = seen.end; p < cache_block_positions; ++p) w[p] = -__builtin_inff();
     const F block_largest =
         V::max(V::max(V::load(w), V::load(w + 16)), V::max(V::load(w + 32), V::load(w + 48)));
     const float reduced = V::reduce_max(block_largest);
     const float before = group.largest[q];
     const float now = reduced > before ? reduced : before;
     for (int k = 0; k < 4; ++k) {
-      V::store(w + 16 * k, exponential(V::sub(V::load(w + 16 * k), V::set(now))));
+      V::store(w + 16 * k, exponential2(V::sub(V::load(w + 16 * k), V::set(now))));
     }
-    for (std::size_t p = valid; p < cache_block_positions; ++p) w[p] = 0;
+    for (std::size_t p = 0; p < seen.begin; ++p) w[p] = 0;
+    for (std::size_t p = seen.end; p < cache_block_positions; ++p) w[p] = 0;
     group.corrections[q] = before - now;
     group.largest[q] = now;
   }
@@ -469,7 +533,7 @@ struct KernelsFor {
   // The corrections of all queries at once, and their totals.
   template <int Q>
   static void correct_totals(QueryGroup<Q>& group) {
-    V::store(group.corrections, exponential(V::load(group.corrections)));
+    V::store(group.corrections, exponential2(V::load(group.corrections)));
     for (int q = 0; q < Q; ++q) {
       const float* const w = group.weights + 64 * q;
       F block_total = V::zero();
@@ -515,31 +579,36 @@ struct KernelsFor {
     }
   }
 
-  // Softmax without a second pass: after each block the sums so far are brought to the largest
-  // score seen [Milakov and Gimelshein 2018].
+  // The part of a block's positions that a query sees.
+  static BlockRange seen_of(const AttentionQuery& query, std::size_t block_begin) {
+    const auto within = [&](std::size_t position) {
+      const std::size_t from_begin = position > block_begin ? position - block_begin : 0;
+      return from_begin < cache_block_positions ? from_begin : cache_block_positions;
+    };
+    return {within(query.first), within(query.end)};
+  }
+
+  // One part, softmax in one pass: after each block the sums so far are brought to the largest
+  // score seen.
   template <class Element, int Q>
-  static void attend_group(const AttentionCall& call, const AttentionQuery* queries) {
+  static void attend_part(const AttentionCall& call, const AttentionQuery* queries,
+                          std::size_t part, BlockRange all, QueryGroup<Q>& group) {
     constexpr std::size_t count = Q;
-    QueryGroup<Q> group;
-    group.interleaved = call.scratch;
-    group.sums = group.interleaved + count * call.value_stride;
-    group.weights = group.sums + count * call.value_stride;
-    std::size_t positions = 0;
     V::store(group.corrections, V::zero());
     for (std::size_t q = 0; q < count; ++q) {
       group.largest[q] = -__builtin_inff();
       group.total[q] = 0;
-      if (queries[q].positions > positions) positions = queries[q].positions;
-      for (std::size_t d = 0; d < call.head_dim; ++d) {
-        group.interleaved[d * count + q] = queries[q].values[d];
-      }
     }
     for (std::size_t i = 0; i < count * call.value_stride; i += 16) {
       V::store(group.sums + i, V::zero());
     }
     constexpr std::size_t together = 16 * vectors_at_once<Q>;
-    for (std::size_t begin = 0; begin < positions; begin += cache_block_positions) {
-      const bool last = begin + cache_block_positions >= positions;
+    const std::size_t part_end = (part + 1) * attention_part_positions;
+    const std::size_t end = all.end < part_end ? all.end : part_end;
+    std::size_t begin = part * attention_part_positions;
+    if (all.begin > begin) begin = all.begin / cache_block_positions * cache_block_positions;
+    for (; begin < end; begin += cache_block_positions) {
+      const bool last = begin + cache_block_positions >= all.end;
       const std::byte* const* const pointer = call.blocks + begin / cache_block_positions;
       const std::byte* const block = pointer[0];
       const std::byte* const next = last ? block : pointer[1];
@@ -550,31 +619,46 @@ struct KernelsFor {
         return reinterpret_cast<const Element*>(b + call.value_offset);
       };
       block_scores<Element, Q>(call, keys_of(block), keys_of(next), group);
-      std::size_t most_valid = 0;
+      std::size_t most_seen = 0;
       for (int q = 0; q < Q; ++q) {
-        const std::size_t sees = queries[q].positions;
-        std::size_t valid = sees > begin ? sees - begin : 0;
-        if (valid > cache_block_positions) valid = cache_block_positions;
-        if (valid > most_valid) most_valid = valid;
-        block_weights<Q>(valid, q, group);
+        const BlockRange seen = seen_of(queries[q], begin);
+        if (seen.end > most_seen) most_seen = seen.end;
+        block_weights<Q>(seen, q, group);
       }
       correct_totals<Q>(group);
       const Element* const values = values_of(block);
       std::size_t d = 0;
       for (; d + together <= call.value_stride; d += together) {
-        add_values<Element, Q, vectors_at_once<Q>>(call, values, most_valid, d, values_of(next),
+        add_values<Element, Q, vectors_at_once<Q>>(call, values, most_seen, d, values_of(next),
                                                    group);
       }
       for (; d < call.value_stride; d += 16) {
-        add_values<Element, Q, 1>(call, values, most_valid, d, values_of(next), group);
+        add_values<Element, Q, 1>(call, values, most_seen, d, values_of(next), group);
       }
     }
+  }
+
+  template <class Element, int Q>
+  static void attend_group(const AttentionCall& call, const AttentionQuery* queries) {
+    constexpr std::size_t count = Q;
+    QueryGroup<Q> group;
+    group.interleaved = call.scratch;
+    group.sums = group.interleaved + count * call.value_stride;
+    group.weights = group.sums + count * call.value_stride;
+    BlockRange all{queries[0].first, queries[0].end};
     for (std::size_t q = 0; q < count; ++q) {
-      const F inverse = V::set(1.0F / group.total[q]);
-      for (std::size_t d = 0; d < call.head_dim; d += 16) {
-        const F v = V::mul(V::load(group.sums + q * call.value_stride + d), inverse);
-        const std::size_t width = call.head_dim - d < 16 ? call.head_dim - d : 16;
-        V::store_part(queries[q].out + d, v, width);
+      if (queries[q].first < all.begin) all.begin = queries[q].first;
+      if (queries[q].end > all.end) all.end = queries[q].end;
+      for (std::size_t d = 0; d < call.head_dim; ++d) {
+        group.interleaved[d * count + q] = queries[q].values[d];
+      }
+      clear_attention(queries[q].state, call.value_stride);
+    }
+    for (std::size_t part = call.first_part; part < call.end_part; ++part) {
+      attend_part<Element, Q>(call, queries, part, all, group);
+      for (std::size_t q = 0; q < count; ++q) {
+        add_attention_part(queries[q].state, call.value_stride, group.sums + q * call.value_stride,
+                           group.largest[q], group.total[q]);
       }
     }
   }
@@ -595,7 +679,7 @@ struct KernelsFor {
 
   template <class Element>
   static void attend(const AttentionCall& call) {
-    attend_groups<Element, attention_queries>(call, 0);
+    attend_groups<Element, 12>(call, 0);
   }
 
   static constexpr Kernels table(std::string_view name) {
@@ -616,8 +700,11 @@ struct KernelsFor {
     k.rotate = rotate;
     k.swiglu = swiglu;
     k.add = add;
-    k.attend_half = attend<std::uint16_t>;
-    k.attend_float = attend<float>;
+    k.fast_cache = CacheElement::half;
+    k.attend[static_cast<std::size_t>(CacheElement::float32)] = attend<float>;
+    k.attend[static_cast<std::size_t>(CacheElement::half)] = attend<std::uint16_t>;
+    k.add_attention = add_attention;
+    k.finish_attention = finish_attention;
     k.to_half = to_half;
     k.from_half = from_half;
     return k;
