@@ -30,7 +30,7 @@ ModelFiles ModelOption::open() const {
 void EngineOptions::add_to(CLI::App& command) {
   command
       .add_option("--precision", precision,
-                  "exact (float32) or fast (int8 activations, float16 cache)")
+                  "exact (float32) or fast (int8 activations, 16-bit cache)")
       ->check(CLI::IsMember({"exact", "fast"}))
       ->capture_default_str();
   threads = available_cpus();

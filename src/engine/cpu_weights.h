@@ -19,7 +19,7 @@ enum class Precision {
   /// Weights widened to float32, float32 activations and cache: the reference.
   exact,
   /// Weights as stored, int8 activations against integer weights and float32 against float16 and
-  /// bfloat16, float16 cache.
+  /// bfloat16, 16-bit cache.
   fast,
 };
 

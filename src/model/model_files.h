@@ -48,7 +48,7 @@ struct ModelSizes {
 ModelSizes model_sizes(const ModelTensors& tensors);
 
 /// The bytes of a decoding step as the file stores the weights. `cache_element_bytes` is 2 for
-/// float16 caches.
+/// 16-bit caches.
 TokenBytes stored_token_bytes(const ModelTensors& tensors, const ModelConfig& config,
                               std::size_t cache_element_bytes);
 
