@@ -166,8 +166,7 @@ void CpuModel::project_embeddings() {
   const PackedLinear& map = *weights_.project_in();
   if (any_integer({&map.weight})) quantize_rows(embedded_);
   delta_.reserve(running_.size() * width);
-  const std::array product{
-      Product{.map = map.map(), .out = delta_.data(), .out_stride = width}};
+  const std::array product{Product{.map = map.map(), .out = delta_.data(), .out_stride = width}};
   multiply(team_, kernels_, embedded_, product);
   for (std::size_t i = 0; i < running_.size(); ++i) {
     std::copy_n(delta_.data() + i * width, width, hidden(running_[i]));
@@ -471,9 +470,8 @@ void CpuModel::run_layer(LayerIndex layer) {
   run_operation(Operation::attention_output,
                 product_volume(count, {&weights.attention_output.weight}),
                 [&] { multiply(team_, kernels_, attended_, attention_output); });
-  run_operation(Operation::residual, {}, [&] {
-    finish_block(weights.attention_norm, weights.attention_output_norm);
-  });
+  run_operation(Operation::residual, {},
+                [&] { finish_block(weights.attention_norm, weights.attention_output_norm); });
   feed_forward(weights);
 }
 
@@ -536,8 +534,8 @@ void CpuModel::logits_of_running_rows(ForwardOutput& output) {
 void CpuModel::project_to_head(const PackedLinear& map) {
   projected_.resize(running_.size(), config().embedding_width, sensitive);
   if (running_.empty()) return;
-  const std::array product{Product{
-      .map = map.map(), .out = projected_.row(0), .out_stride = projected_.view().stride}};
+  const std::array product{
+      Product{.map = map.map(), .out = projected_.row(0), .out_stride = projected_.view().stride}};
   multiply(team_, kernels_, normed_, product);
   if (any_integer({&weights_.head()})) quantize_rows(projected_);
 }

@@ -125,7 +125,8 @@ std::size_t PackedLayer::bytes() const {
     total += bytes_of(*linear);
   }
   if (gate) total += bytes_of(*gate);
-  for (const auto* const norm : {&query_norm, &key_norm, &attention_output_norm, &ffn_output_norm}) {
+  for (const auto* const norm :
+       {&query_norm, &key_norm, &attention_output_norm, &ffn_output_norm}) {
     if (*norm) total += (*norm)->bytes();
   }
   return total;

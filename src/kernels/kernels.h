@@ -103,8 +103,8 @@ struct Kernels {
                             ActivationBlock* residual_blocks);
   /// out = x / sqrt(mean(x^2) + epsilon) * weight
   void (*rms_norm)(const float* x, const float* weight, std::size_t n, float epsilon, float* out);
-  /// out = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias. `out` may be `x`, here and in
-  /// rms_norm.
+  /// out = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias. `out` may be `x`, here and
+  /// in rms_norm.
   void (*layer_norm)(const float* x, const float* weight, const float* bias, std::size_t n,
                      float epsilon, float* out);
   /// Rotates pairs (x[i], x[i + half]) by angles whose cosines and sines are given [half].

@@ -333,9 +333,9 @@ struct KernelsFor {
     }
     if (i < n) {
       const F v = V::mul(V::sub(V::load_part(x + i, n - i), mean), factor);
-      V::store_part(
-          out + i,
-          V::fma(v, V::load_part(weight + i, n - i), V::load_part(bias + i, n - i)), n - i);
+      V::store_part(out + i,
+                    V::fma(v, V::load_part(weight + i, n - i), V::load_part(bias + i, n - i)),
+                    n - i);
     }
   }
 

@@ -19,13 +19,11 @@ namespace fathom {
 namespace {
 
 // Mistral's files say llama.
-constexpr std::array families{FamilyName{"llama", ModelFamily::llama},
-                              FamilyName{"qwen2", ModelFamily::qwen2},
-                              FamilyName{"qwen3", ModelFamily::qwen3},
-                              FamilyName{"smollm3", ModelFamily::smollm3},
-                              FamilyName{"gemma3", ModelFamily::gemma3},
-                              FamilyName{"opt", ModelFamily::opt},
-                              FamilyName{"gpt2", ModelFamily::gpt2}};
+constexpr std::array families{
+    FamilyName{"llama", ModelFamily::llama},   FamilyName{"qwen2", ModelFamily::qwen2},
+    FamilyName{"qwen3", ModelFamily::qwen3},   FamilyName{"smollm3", ModelFamily::smollm3},
+    FamilyName{"gemma3", ModelFamily::gemma3}, FamilyName{"opt", ModelFamily::opt},
+    FamilyName{"gpt2", ModelFamily::gpt2}};
 
 /// The keys of one architecture: all begin with its name.
 class Keys {
@@ -192,8 +190,7 @@ void read_shapes(const Keys& keys, ModelConfig& config) {
     keys.fail("attention.head_count",
               fmt::format("{} heads do not divide a width of {}", config.heads, config.width));
   }
-  config.head_dim =
-      keys.number_or("attention.key_length", config.width / config.heads, most_width);
+  config.head_dim = keys.number_or("attention.key_length", config.width / config.heads, most_width);
   if (keys.number_or("attention.value_length", config.head_dim, most_width) != config.head_dim) {
     keys.fail("attention.value_length",
               fmt::format("values must be as long as keys ({})", config.head_dim));
@@ -203,8 +200,8 @@ void read_shapes(const Keys& keys, ModelConfig& config) {
   if (embedding == nullptr || embedding->shape.size() != 2) {
     keys.place().fail("tensor 'token_embd.weight'", "missing, or no matrix");
   }
-  config.vocabulary = keys.place().in_range("tensor 'token_embd.weight'", embedding->shape[0],
-                                            most_context);
+  config.vocabulary =
+      keys.place().in_range("tensor 'token_embd.weight'", embedding->shape[0], most_context);
   config.tied_head = tensors.find("output.weight") == nullptr;
 }
 
@@ -234,9 +231,9 @@ ModelConfig read_config(const GgufFile& file) {
   refuse_unsupported(keys);
   ModelConfig config = family_defaults(family);
   read_shapes(keys, config);
-  const std::string epsilon_key = keys.name(config.norm.kind == NormKind::layer
-                                                ? "attention.layer_norm_epsilon"
-                                                : "attention.layer_norm_rms_epsilon");
+  const std::string epsilon_key =
+      keys.name(config.norm.kind == NormKind::layer ? "attention.layer_norm_epsilon"
+                                                    : "attention.layer_norm_rms_epsilon");
   config.norm.epsilon = static_cast<float>(file.require_float(epsilon_key));
   if (family == ModelFamily::opt) read_opt(keys, config);
   if (!config.learned_positions) config.rotaries = read_rotaries(keys, config);

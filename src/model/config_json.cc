@@ -1,5 +1,5 @@
-// Configurations as Hugging Face transformers writes them. Where a field is left out, what counts is
-// the default of the family's class in transformers, given here by family.
+// Configurations as Hugging Face transformers writes them. Where a field is left out, what counts
+// is the default of the family's class in transformers, given here by family.
 
 #include <array>
 #include <cmath>
@@ -16,14 +16,11 @@
 namespace fathom {
 namespace {
 
-constexpr std::array families{FamilyName{"llama", ModelFamily::llama},
-                              FamilyName{"mistral", ModelFamily::mistral},
-                              FamilyName{"qwen2", ModelFamily::qwen2},
-                              FamilyName{"qwen3", ModelFamily::qwen3},
-                              FamilyName{"smollm3", ModelFamily::smollm3},
-                              FamilyName{"gemma3_text", ModelFamily::gemma3},
-                              FamilyName{"opt", ModelFamily::opt},
-                              FamilyName{"gpt2", ModelFamily::gpt2}};
+constexpr std::array families{
+    FamilyName{"llama", ModelFamily::llama},     FamilyName{"mistral", ModelFamily::mistral},
+    FamilyName{"qwen2", ModelFamily::qwen2},     FamilyName{"qwen3", ModelFamily::qwen3},
+    FamilyName{"smollm3", ModelFamily::smollm3}, FamilyName{"gemma3_text", ModelFamily::gemma3},
+    FamilyName{"opt", ModelFamily::opt},         FamilyName{"gpt2", ModelFamily::gpt2}};
 
 Presence presence(bool present) { return present ? Presence::always : Presence::never; }
 
@@ -234,8 +231,8 @@ void set_gemma3_layers(const JsonFields& json, const Place& place, ModelConfig& 
     }
   }
   set_windows(*kinds, json.find_unsigned("sliding_window").value_or(4096), json, place, config);
-  const double scalar = place.positive(
-      "query_pre_attn_scalar", json.find_float("query_pre_attn_scalar").value_or(256));
+  const double scalar = place.positive("query_pre_attn_scalar",
+                                       json.find_float("query_pre_attn_scalar").value_or(256));
   for (LayerAttention& attention : config.attention) {
     attention.scale = static_cast<float>(1 / std::sqrt(scalar));
     if (attention.window) attention.rotary = 1;
@@ -321,8 +318,8 @@ ModelConfig read_gated(const JsonFields& json, const Place& place, ModelConfig c
   // Elsewhere than in Llama the default is a number that fits one model.
   config.kv_heads =
       config.family == ModelFamily::llama
-          ? place.in_range(keys.kv_heads,
-                           json.find_unsigned(keys.kv_heads).value_or(config.heads), most_width)
+          ? place.in_range(keys.kv_heads, json.find_unsigned(keys.kv_heads).value_or(config.heads),
+                           most_width)
           : number(keys.kv_heads, most_width);
   config.context = place.in_range(
       "max_position_embeddings",

@@ -67,13 +67,11 @@ Activation find_activation(std::string_view name, std::string_view key, const Pl
     Activation activation;
   };
   // gelu_fast is the same formula written in another way.
-  constexpr std::array known{Named{"silu", Activation::silu},
-                             Named{"swish", Activation::silu},
-                             Named{"relu", Activation::relu},
-                             Named{"gelu", Activation::gelu},
-                             Named{"gelu_new", Activation::gelu_tanh},
-                             Named{"gelu_pytorch_tanh", Activation::gelu_tanh},
-                             Named{"gelu_fast", Activation::gelu_tanh}};
+  constexpr std::array known{
+      Named{"silu", Activation::silu},          Named{"swish", Activation::silu},
+      Named{"relu", Activation::relu},          Named{"gelu", Activation::gelu},
+      Named{"gelu_new", Activation::gelu_tanh}, Named{"gelu_pytorch_tanh", Activation::gelu_tanh},
+      Named{"gelu_fast", Activation::gelu_tanh}};
   std::vector<std::string_view> names;
   for (const Named& candidate : known) {
     if (candidate.name == name) return candidate.activation;

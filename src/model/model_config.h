@@ -58,9 +58,9 @@ struct NormConfig {
 
 /// What differs from layer to layer.
 struct LayerAttention {
-  float scale = 1;                     ///< on the products of query and key
-  std::optional<std::size_t> window;   ///< positions a token sees, itself included; else all
-  std::optional<std::size_t> rotary;   ///< which of ModelConfig::rotaries; else no rotation
+  float scale = 1;                    ///< on the products of query and key
+  std::optional<std::size_t> window;  ///< positions a token sees, itself included; else all
+  std::optional<std::size_t> rotary;  ///< which of ModelConfig::rotaries; else no rotation
 };
 
 /// Shapes and constants of a model, checked: every product below fits, heads divide evenly.

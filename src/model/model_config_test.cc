@@ -73,7 +73,8 @@ TEST(ModelConfigJson, OlderAndNewerRotaryFieldsSayTheSame) {
   nlohmann::json newer = llama_json();
   newer.erase("rope_theta");
   newer["rope_parameters"] = {{"rope_type", "linear"}, {"factor", 4.0}, {"rope_theta", 5000.0}};
-  EXPECT_EQ(rotary_frequencies(read(older).rotaries.at(0)), rotary_frequencies(read(newer).rotaries.at(0)));
+  EXPECT_EQ(rotary_frequencies(read(older).rotaries.at(0)),
+            rotary_frequencies(read(newer).rotaries.at(0)));
 }
 
 TEST(ModelConfigJson, YarnWithoutAFactorTakesTheContextsRatio) {

@@ -207,7 +207,8 @@ TokenBytes stored_token_bytes(const ModelTensors& tensors, const ModelConfig& co
                               std::size_t cache_element_bytes) {
   const ModelSizes sizes = model_sizes(tensors);
   TokenBytes bytes;
-  bytes.head = sizes.output_norm.bytes + (tensors.head ? *tensors.head : tensors.embedding).bytes.size();
+  bytes.head =
+      sizes.output_norm.bytes + (tensors.head ? *tensors.head : tensors.embedding).bytes.size();
   for (const PartSize& layer : sizes.layers) bytes.layers.push_back(layer.bytes);
   bytes.cache_per_position = 2 * config.kv_width() * cache_element_bytes;
   return bytes;

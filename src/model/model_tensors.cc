@@ -156,24 +156,22 @@ class Finder {
 
   [[nodiscard]] ModelTensors model() const {
     ModelTensors tensors;
-    tensors.embedding =
-        matrix(stem(names_.embedding), config_.vocabulary, config_.embedding_width);
+    tensors.embedding = matrix(stem(names_.embedding), config_.vocabulary, config_.embedding_width);
     if (config_.learned_positions) {
       tensors.positions = matrix(stem(names_.positions),
                                  config_.context + *config_.learned_positions, config_.width);
     }
     if (config_.embedding_width != config_.width) {
-      tensors.project_in = linear(stem(names_.project_in), config_.width,
-                                  config_.embedding_width, Presence::never);
-      tensors.project_out = linear(stem(names_.project_out), config_.embedding_width,
-                                   config_.width, Presence::never);
+      tensors.project_in =
+          linear(stem(names_.project_in), config_.width, config_.embedding_width, Presence::never);
+      tensors.project_out =
+          linear(stem(names_.project_out), config_.embedding_width, config_.width, Presence::never);
     }
     if (config_.norm.final_norm == Presence::always) {
       tensors.output_norm = norm(stem(names_.output_norm), config_.width);
     }
     if (!config_.tied_head) {
-      tensors.head =
-          matrix(std::string(names_.head), config_.vocabulary, config_.embedding_width);
+      tensors.head = matrix(std::string(names_.head), config_.vocabulary, config_.embedding_width);
     }
     for (std::size_t l = 0; l < config_.layers; ++l) tensors.layers.push_back(layer(l));
     return tensors;
@@ -272,8 +270,7 @@ class Finder {
       layer.ffn_output_norm = norm(stem(names_.ffn_output_norm, l), config_.width);
     }
     if (config_.gated) {
-      layer.gate =
-          linear(stem(names_.gate, l), config_.ffn_width, config_.width, config_.ffn_bias);
+      layer.gate = linear(stem(names_.gate, l), config_.ffn_width, config_.width, config_.ffn_bias);
     }
     layer.up = linear(stem(names_.up, l), config_.ffn_width, config_.width, config_.ffn_bias);
     layer.down = linear(stem(names_.down, l), config_.width, config_.ffn_width, config_.ffn_bias);

@@ -49,9 +49,9 @@ struct LayerTensors {
 /// The weights of a model by their role, whatever the file calls them. Views: the TensorSource that
 /// they were found in must stay alive.
 struct ModelTensors {
-  TensorView embedding;                      ///< [vocabulary][embedding_width]
-  std::optional<TensorView> positions;       ///< [learned_positions + context][width]
-  std::optional<LinearTensors> project_in;   ///< [width][embedding_width], if these differ
+  TensorView embedding;                     ///< [vocabulary][embedding_width]
+  std::optional<TensorView> positions;      ///< [learned_positions + context][width]
+  std::optional<LinearTensors> project_in;  ///< [width][embedding_width], if these differ
   std::vector<LayerTensors> layers;
   std::optional<NormTensors> output_norm;    ///< [width]
   std::optional<LinearTensors> project_out;  ///< [embedding_width][width], if these differ
