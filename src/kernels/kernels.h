@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/activation.h"
 #include "kernels/attention.h"
 #include "kernels/packed_form.h"
 
@@ -73,10 +74,18 @@ struct Kernels {
                             ActivationBlock* residual_blocks);
   /// out = x / sqrt(mean(x^2) + epsilon) * weight
   void (*rms_norm)(const float* x, const float* weight, std::size_t n, float epsilon, float* out);
+  /// out = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias. `out` may be `x`, here and
+  /// in rms_norm.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, std::size_t n,
+                     float epsilon, float* out);
   /// Rotates pairs (x[i], x[i + half]) by angles whose cosines and sines are given [half].
   void (*rotate)(float* x, const float* cosines, const float* sines, std::size_t half);
-  /// gate = silu(gate) * up
-  void (*swiglu)(float* gate, const float* up, std::size_t n);
+  /// x = activation(x). One function an Activation.
+  std::array<void (*)(float* x, std::size_t n), activation_count> activate;
+  /// gate = activation(gate) * up
+  std::array<void (*)(float* gate, const float* up, std::size_t n), activation_count> gated;
+  /// x *= factor
+  void (*scale)(float* x, float factor, std::size_t n);
   /// x += y
   void (*add)(float* x, const float* y, std::size_t n);
   /// What the fastest attention reads. float32 and half are always there, for fixed16 the members
