@@ -8,7 +8,7 @@ namespace fathom {
 namespace {
 
 // Rows in a tile of activations, and lanes in a tile of weights.
-constexpr std::size_t tile_rows = 16;
+inline constexpr std::size_t tile_rows = 16;
 
 // What ldtilecfg reads.
 struct TileShapes {

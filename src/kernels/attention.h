@@ -107,14 +107,18 @@ struct AttentionCall {
 /// The most queries of one call. More together read keys and values less often.
 inline constexpr std::size_t attention_queries = 48;
 
-/// The most that the kernels of any instruction set need.
+/// The most that the kernels of any instruction set need: those of fixed16 the queries in two
+/// planes of bytes, with what belongs to them, and for sixteen of them scores, weights and sums;
+/// the others twelve queries, their sums and a block's weights.
 [[gnu::always_inline]] constexpr std::size_t attention_scratch_floats(std::size_t head_dim,
                                                                       std::size_t value_stride) {
-  const std::size_t float_queries = 12 * (2 * value_stride + cache_block_positions);
-  const std::size_t planes = attention_queries * 2 * fixed16_key_groups(head_dim);
-  const std::size_t scores = 16 * attention_part_positions;
-  const std::size_t weights = 16 * 2 * attention_part_positions / 4;
-  return float_queries + planes + scores + weights + attention_queries * 16 + 16 * value_stride;
+  constexpr std::size_t at_a_time = 16;
+  const std::size_t query_bytes = (4 * fixed16_key_groups(head_dim) + 15) / 16 * 16;
+  const std::size_t fixed16 = attention_queries * (2 * query_bytes / sizeof(float) + 3) +
+                              at_a_time * (attention_part_positions + value_stride +
+                                           2 * attention_part_positions / sizeof(float));
+  const std::size_t floats = 12 * (2 * value_stride + cache_block_positions);
+  return fixed16 > floats ? fixed16 : floats;
 }
 
 }  // namespace fathom

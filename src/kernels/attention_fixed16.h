@@ -19,7 +19,7 @@ namespace fathom {
 namespace {
 
 // Queries whose scores and weights are in the scratch at a time.
-constexpr std::size_t queries_at_a_time = 16;
+inline constexpr std::size_t queries_at_a_time = 16;
 
 // A part's blocks, as far as the queries see them, and what memory will be needed after them.
 struct FixedPart {
