@@ -24,13 +24,16 @@ constexpr std::array both{SpecialTokens::as_text, SpecialTokens::recognize};
 
 Refusals run_target(std::span<const std::byte> input) {
   // These have a token for every byte and take nothing away.
-  static const std::array<Tokenizer, 3> whole{golden("tokenizers/gpt2.json"),
-                                              golden("tokenizers/llama-bpe.json"),
-                                              golden("tiny/rope-linear/tokenizer.json")};
+  static const std::array<Tokenizer, 4> whole{
+      golden("tokenizers/gpt2.json"), golden("tokenizers/llama-bpe.json"),
+      golden("tokenizers/tekken.json"), golden("tiny/rope-linear/tokenizer.json")};
   static const Tokenizer normalizing = golden("tokenizers/qwen2.json");
-  // One lacks bytes, the other's added tokens take the white space beside them.
-  static const std::array<Tokenizer, 2> lossy{golden("tokenizers/smollm.json"),
-                                              golden("tokenizers/added-tokens.json")};
+  // One lacks bytes, the next one's added tokens take the white space beside them, and the others
+  // write spaces as characters that a text may hold, too.
+  static const std::array<Tokenizer, 6> lossy{
+      golden("tokenizers/smollm.json"), golden("tokenizers/added-tokens.json"),
+      golden("tokenizers/llama2.json"), golden("tokenizers/mistral.json"),
+      golden("tokenizers/gemma.json"),  golden("tokenizers/splits.json")};
 
   const std::string_view text(reinterpret_cast<const char*>(input.data()), input.size());
   const std::string sound = replace_ill_formed(text);

@@ -16,9 +16,13 @@
 namespace fathom {
 namespace {
 
-constexpr std::array<std::string_view, 13> names{"config.json",
+constexpr std::array<std::string_view, 17> names{"config.json",
                                                  "generation_config.json",
                                                  "tokenizer.json",
+                                                 "vocab.json",
+                                                 "merges.txt",
+                                                 "added_tokens.json",
+                                                 "special_tokens_map.json",
                                                  "tokenizer_config.json",
                                                  "chat_template.jinja",
                                                  "model.safetensors",

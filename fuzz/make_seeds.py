@@ -19,7 +19,7 @@ GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 
 # ---- Tokenizers ---------------------------------------------------------------------------------
 
-CHARACTERS = ["a", "e", "h", "1", ".", "\u0120"]  # of the byte alphabet; the last stands for a space
+CHARACTERS = ["a", "e", "h", "1", ".", "\u0120", "\u2581", "<0x0A>"]  # with what stands for a space in each alphabet
 MERGES = 4  # kept, with all that they need
 
 
@@ -55,7 +55,8 @@ def small_tokenizer(original):
     model["merges"] = [" ".join(pair) if as_text else list(pair) for pair in pairs]
     for token in small["added_tokens"]:
         token["id"] = new_ids[token["content"]]
-    for processor in (small["post_processor"] or {}).get("processors", []):
+    processor = small["post_processor"] or {}
+    for processor in processor.get("processors", [processor]):
         for text, token in processor.get("special_tokens", {}).items():
             token["ids"] = [new_ids[text]]
     return small
@@ -221,9 +222,39 @@ def small_gguf(original):
     return write_gguf(metadata, small)
 
 
+def small_tokenizer_gguf(original):
+    """A model with a tokenizer of few tokens."""
+    metadata, _ = read_gguf(original)
+    tokens = metadata["tokenizer.ggml.tokens"][1][1]
+    types = metadata["tokenizer.ggml.token_type"][1][1]
+    pairs = [tuple(m.decode().split(" ")) for m in metadata.get("tokenizer.ggml.merges", (0, (0, [])))[1][1]]
+    pairs = closure_of(pairs)
+    keep = kept_tokens(pairs) | {"th", "the", "\u2581t", "\u2581the", "t"}
+    ids = [i for i, text in enumerate(tokens) if text.decode() in keep or types[i] in (2, 3, 4)]
+    for key, (kind, values) in list(metadata.items()):
+        if key in ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.scores"):
+            metadata[key] = kind, (values[0], [values[1][i] for i in ids])
+        elif key == "tokenizer.ggml.merges":
+            metadata[key] = kind, (values[0], [" ".join(pair).encode() for pair in pairs])
+        elif key.endswith("_token_id"):
+            metadata[key] = kind, ids.index(values)
+    model, tensors = read_gguf(small_gguf((GOLDEN / "tiny_gguf" / "f32.gguf").read_bytes()))
+    of_model = {key: value for key, value in model.items() if not key.startswith("tokenizer.")}
+    of_model["llama.vocab_size"] = 4, len(ids)
+    content = {}
+    for name, (shape, kind) in tensors.items():
+        if name in ("token_embd.weight", "output.weight"):
+            shape = shape[0], len(ids)
+        content[name] = shape, kind, bytes(product(shape) // BLOCKS[kind][0] * BLOCKS[kind][1])
+    tokenizer = {key: value for key, value in metadata.items() if key.startswith("tokenizer.")}
+    return write_gguf(of_model | tokenizer, content)
+
+
 def gguf_seeds():
     for path in sorted((GOLDEN / "tiny_gguf").glob("*.gguf")):
         yield path.stem, small_gguf(path.read_bytes())
+    for path in sorted((GOLDEN / "tokenizers").glob("*.gguf")):
+        yield f"tokenizer-{path.stem}", small_tokenizer_gguf(path.read_bytes())
 
     # Metadata of every type, and another alignment and version.
     metadata, tensors = read_gguf(small_gguf((GOLDEN / "tiny_gguf" / "f32.gguf").read_bytes()))
@@ -311,6 +342,18 @@ def small_folder(folder):
     return files
 
 
+def small_old_files(folder):
+    """vocab.json, merges.txt and what lies beside them, with few tokens."""
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    lines = files["merges.txt"].decode().splitlines()
+    pairs = closure_of([tuple(line.split(" ")) for line in lines[1:]])
+    special = ["<s>", "<pad>", "</s>", "<unk>"]
+    texts = special + sorted(kept_tokens(pairs) - {"\u2581", "<0x0A>", "1", "."})
+    files["vocab.json"] = compact({text: number for number, text in enumerate(texts)})
+    files["merges.txt"] = "".join(line + "\n" for line in lines[:1] + [" ".join(pair) for pair in pairs]).encode()
+    return files
+
+
 def folder_seeds():
     def joined(files):
         return b"\n".join(b"@ " + name.encode() + b"\n" + content for name, content in files.items())
@@ -326,6 +369,16 @@ def folder_seeds():
     yield "chat-template-file", joined(files)
     del files["chat_template.jinja"]
     yield "chat-template-list", joined(files)
+
+    del files["tokenizer.json"]
+    old = small_old_files(GOLDEN / "tokenizers" / "opt")
+    yield "vocabulary-and-merges", joined(files | old)
+    old["added_tokens.json"] = compact({"<added>": len(json.loads(old["vocab.json"]))})
+    config = json.loads(old["tokenizer_config.json"])
+    config["added_tokens_decoder"] = {"2": config["bos_token"]}
+    config |= {"tokenizer_class": "Qwen2Tokenizer", "additional_special_tokens": ["<added>"]}
+    old["tokenizer_config.json"] = compact(config)
+    yield "added-tokens-files", joined(files | old)
 
     twin = GOLDEN / "torch_checkpoint" / "twin"
     tokenizer = small_tokenizer(json.loads((GOLDEN / "tiny" / "width-60" / "tokenizer.json").read_text()))

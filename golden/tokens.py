@@ -2,14 +2,16 @@
 """Reference values for the tokenizers, by Hugging Face's tokenizers library.
 
   golden/tokens.py
-      Trains the small tokenizers of golden/tokenizers/ and writes golden/tokens.json: the ids of
-      every string of golden/hard_strings.json, and the texts of random ids, by each of them and by
-      the default model's tokenizer.
+      Trains the small tokenizers of golden/tokenizers/ (small_tokenizers.py) and writes
+      golden/tokens.json: the ids of every string of golden/hard_strings.json, and the texts of
+      random ids, by each of them and by the default model's tokenizer.
 
-  golden/tokens.py --text FILE --fathom PATH
-      Compares `fathom tokenize` and `fathom detokenize` with the library on any text file: on each
-      of its lines, on pieces of many lines, and on the whole. Says how many were compared and how
-      many differ; exits with 1 if any does.
+  golden/tokens.py --text FILE --fathom PATH [--bytes N] [--tokenizer PATH]
+      Compares `fathom tokenize` and `fathom detokenize` with the library on the first N bytes of any
+      text file: on each of its lines, on pieces of many lines, and on the whole. Does so for the
+      default model, for each of golden/tokenizers/ and for its GGUF file; with --tokenizer for that
+      tokenizer.json, or folder of vocab.json and merges.txt, instead. Says how many were compared
+      and how many differ; exits with 1 if any does.
 
   golden/tokens.py --characters --fathom PATH
       The same on every character of Unicode, each among letters, digits, spaces and marks.
@@ -18,40 +20,39 @@ The default model is looked for at --model, FATHOM_MODEL, and in fathom's cache 
 reference is made of the vocabulary and the merges that its GGUF file holds, with the pre-tokenizer
 that its publisher's tokenizer.json states (digits one by one, then GPT-2's byte level) and its
 control tokens as special ones. What transformers makes of a GGUF file is not used: it need not have
-that pre-tokenizer.
+that pre-tokenizer. Folders without a tokenizer.json are read with transformers. To be given to
+fathom, a tokenizer is put into a model folder, or GGUF file, whose weights are zeros.
 
 In tokens.json `ids` has special tokens recognised; `ids_as_text` holds, by the string's number, the
 ids with special tokens taken as text where these differ; `decoded` likewise what the ids decode to
-where that is not the string. Needs `pip install tokenizers==0.23.3 gguf==0.19.0`.
+where that is not the string. `beginning` are the ids that go before a text. Needs `pip install
+tokenizers==0.23.3 gguf==0.19.0 transformers==5.24.0 safetensors==0.8.0 numpy==2.4.6`.
 """
 
 import argparse
 import json
 import pathlib
 import random
+import shutil
 import subprocess
 import sys
+import tempfile
 
+import gguf
+import numpy
 import tokenizers
-from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers,
-                        processors, trainers)
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
+import small_tokenizers
 from default_model import default_model_path
+from small_tokenizers import byte_level
 
 HERE = pathlib.Path(__file__).resolve().parent
 DEFAULT = "default-model"
-CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-LLAMA3 = CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|" + REST
-QWEN2 = CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|" + REST
-
-
-def byte_level(use_regex, prefix=False):
-    return pre_tokenizers.ByteLevel(add_prefix_space=prefix, use_regex=use_regex)
 
 
 def default_model(path):
-    import gguf
     fields = gguf.GGUFReader(path).fields
     get = lambda key: fields["tokenizer.ggml." + key].contents()
     assert (get("model"), get("pre")) == ("gpt2", "smollm")
@@ -66,86 +67,21 @@ def default_model(path):
     return tokenizer
 
 
-def train(strings, pre_tokenizer, special, alphabet, size, normalizer=None):
-    tokenizer = Tokenizer(models.BPE())
-    if normalizer:
-        tokenizer.normalizer = normalizer
-    tokenizer.pre_tokenizer = pre_tokenizer
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=special, show_progress=False,
-                                  initial_alphabet=sorted(alphabet))
-    tokenizer.train_from_iterator(strings, trainer)
-    return tokenizer
+def read_reference(path):
+    """The library's tokenizer of a tokenizer.json or of a folder."""
+    if path.is_file():
+        return Tokenizer.from_file(str(path))
+    if (path / "tokenizer.json").exists():
+        return Tokenizer.from_file(str(path / "tokenizer.json"))
+    from transformers import GPT2Tokenizer
+    return GPT2Tokenizer.from_pretrained(path).backend_tokenizer
 
 
-def edited(tokenizer, edit):
-    """The tokenizer with its JSON changed as files of other makers have it."""
-    content = json.loads(tokenizer.to_str())
-    edit(content)
-    return content
-
-
-def small_tokenizers(strings):
-    """The contents of golden/tokenizers/: one for each kind of file that is read."""
-    full = pre_tokenizers.ByteLevel.alphabet()
-    end = ["<|endoftext|>"]
-    result = {}
-
-    def legacy_merges(content):  # strings, as before tokenizers 0.20
-        content["model"]["merges"] = [" ".join(merge) for merge in content["model"]["merges"]]
-
-    result["gpt2"] = edited(train(strings, byte_level(True), end, full, 500), legacy_merges)
-
-    def smollm_digits(content):
-        content["model"]["unk_token"] = None
-
-    digits = pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True),
-                                      byte_level(True)])
-    # Trained on ASCII only and so without tokens for most bytes.
-    result["smollm"] = edited(train([s for s in strings if s.isascii() and s.isprintable()], digits,
-                                    end + ["<|im_start|>", "<|im_end|>"], [], 300), smollm_digits)
-
-    llama = train(strings, pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(LLAMA3), "isolated"), byte_level(False)]), [], full, 480)
-    llama.add_special_tokens(["<|begin_of_text|>", "<|endoftext|>", "<|im_end|>"])
-    llama.post_processor = processors.Sequence([
-        processors.ByteLevel(trim_offsets=False),
-        processors.TemplateProcessing(single="<|begin_of_text|> $A",
-                                      special_tokens=[("<|begin_of_text|>", 480)])])
-
-    def words_without_merges(content):
-        vocabulary = content["model"]["vocab"]
-        for token in content["added_tokens"]:
-            token["id"] += 4
-        content["post_processor"]["processors"][1]["special_tokens"]["<|begin_of_text|>"]["ids"] = [484]
-        for word in ["Ġlazy", "ipsum", "...", "ä½łå¥½"]:  # no merge makes these
-            assert word not in vocabulary
-            vocabulary[word] = len(vocabulary)
-        content["model"]["ignore_merges"] = True
-
-    result["llama-bpe"] = edited(llama, words_without_merges)
-
-    qwen = train(strings, pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(QWEN2), "isolated"), byte_level(False)]), [], full, 480,
-        normalizers.NFC())
-    qwen.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
-    result["qwen2"] = edited(qwen, lambda content: None)
-
-    added = train(strings, byte_level(True, prefix=True), end, full, 400, normalizers.NFC())
-    added.add_special_tokens([AddedToken("<mask>", lstrip=True, normalized=False)])
-    added.add_tokens([
-        AddedToken("<gap>", rstrip=True), AddedToken("<word>", single_word=True),
-        AddedToken("<long>"), AddedToken("<longer>", lstrip=True, rstrip=True),
-        AddedToken("cafe\u0301", normalized=True), AddedToken("e\u0301t", normalized=False),
-        AddedToken("caf\u00e9s", normalized=True), AddedToken("ipsum dolor")])
-    result["added-tokens"] = edited(added, lambda content: None)
-    return result
-
-
-def references(gguf):
-    result = {DEFAULT: default_model(gguf)}
-    for path in sorted((HERE / "tokenizers").glob("*.json")):
-        result[path.stem] = Tokenizer.from_file(str(path))
+def references(gguf_path):
+    result = {DEFAULT: default_model(gguf_path)}
+    for path in sorted((HERE / "tokenizers").iterdir()):
+        if path.suffix != ".gguf":
+            result[path.stem] = read_reference(path)
     return result
 
 
@@ -158,15 +94,31 @@ def decode(tokenizer, batches):
     return tokenizer.decode_batch(batches, skip_special_tokens=False)
 
 
-def write_goldens(gguf):
-    strings = json.loads((HERE / "hard_strings.json").read_text())
-    (HERE / "tokenizers").mkdir(exist_ok=True)
-    for name, content in small_tokenizers(strings).items():
+def write_tokenizers(strings):
+    folder = HERE / "tokenizers"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    contents = small_tokenizers.byte_level_tokenizers(strings)
+    sentencepiece, scores = small_tokenizers.sentencepiece_tokenizers(strings)
+    contents |= sentencepiece
+    for name, content in contents.items():
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
-        (HERE / "tokenizers" / f"{name}.json").write_text(text + "\n")
+        (folder / f"{name}.json").write_text(text + "\n")
+        if name in small_tokenizers.PRE or name in scores:
+            small_tokenizers.write_gguf(folder / f"{name}.gguf", name, content, scores.get(name))
+    for name, files in small_tokenizers.old_folders(strings).items():
+        (folder / name).mkdir()
+        for file, content in files.items():
+            text = content if isinstance(content, str) else json.dumps(content, ensure_ascii=False) + "\n"
+            (folder / name / file).write_text(text)
+
+
+def write_goldens(gguf_path):
+    strings = json.loads((HERE / "hard_strings.json").read_text())
+    write_tokenizers(strings)
     draw = random.Random(4)
     lines = []
-    for name, tokenizer in references(gguf).items():
+    for name, tokenizer in references(gguf_path).items():
         ids = encode(tokenizer, strings)
         as_text = encode(tokenizer, strings, special=False)
         texts = decode(tokenizer, ids)
@@ -174,6 +126,7 @@ def write_goldens(gguf):
         drawn = [[draw.randrange(size) for _ in range(draw.randrange(1, 12))] for _ in range(100)]
         golden = {
             "size": size,
+            "beginning": tokenizer.encode("").ids,
             "ids": ids,
             "ids_as_text": {str(i): b for i, (a, b) in enumerate(zip(ids, as_text)) if a != b},
             "decoded": {str(i): t for i, (s, t) in enumerate(zip(strings, texts)) if s != t},
@@ -220,8 +173,8 @@ def compare(program, model, tokenizer, strings):
     return differ
 
 
-def pieces_of(path):
-    text = pathlib.Path(path).read_text(encoding="utf-8", errors="replace")
+def pieces_of(path, size):
+    text = pathlib.Path(path).read_bytes()[:size].decode(encoding="utf-8", errors="replace")
     lines = text.split("\n")
     yield f"{path}: lines", lines
     # Real text out of JSON lines has line ends and quotes that the escaped form hides.
@@ -256,28 +209,82 @@ def every_character():
     yield "every character", batches
 
 
+def with_zeros(folder, source, size):
+    """A model whose weights are zeros, with the tokenizer of `source`. Gives its path."""
+    width, vocabulary = 32, (size, 32)
+    if source.suffix == ".gguf":
+        shapes = {"token_embd": vocabulary, "output_norm": (width,), "blk.0.attn_norm": (width,),
+                  "blk.0.ffn_norm": (width,)} | {
+            f"blk.0.{part}": (width, width) for part in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate",
+                                                         "ffn_up", "ffn_down")}
+        reader = gguf.GGUFReader(source)
+        writer = gguf.GGUFWriter(folder / "model.gguf", "llama")
+        for field in reader.fields.values():
+            if field.name.startswith("tokenizer."):
+                of = field.types[1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+                writer.add_key_value(field.name, field.contents(), field.types[0], of)
+        writer.add_context_length(64)
+        writer.add_embedding_length(width)
+        writer.add_block_count(1)
+        writer.add_feed_forward_length(width)
+        writer.add_head_count(1)
+        writer.add_layer_norm_rms_eps(1e-5)
+        for name, shape in shapes.items():
+            writer.add_tensor(f"{name}.weight", numpy.zeros(shape, numpy.float32))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        return folder / "model.gguf"
+    for file in [source] if source.is_file() else source.iterdir():
+        shutil.copy(file, folder / ("tokenizer.json" if source.is_file() else file.name))
+    (folder / "config.json").write_text(json.dumps({
+        "model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": size, "hidden_size": width,
+        "intermediate_size": width, "num_hidden_layers": 1, "num_attention_heads": 1, "rms_norm_eps": 1e-5,
+        "max_position_embeddings": 64, "tie_word_embeddings": True, "hidden_act": "silu"}))
+    layer = {f"self_attn.{part}_proj": (width, width) for part in "qkvo"} | {
+        f"mlp.{part}_proj": (width, width) for part in ("gate", "up", "down")} | {
+        "input_layernorm": (width,), "post_attention_layernorm": (width,)}
+    shapes = {"model.embed_tokens": vocabulary, "model.norm": (width,)} | {
+        f"model.layers.0.{part}": shape for part, shape in layer.items()}
+    save_file({f"{name}.weight": numpy.zeros(shape, numpy.float16) for name, shape in shapes.items()},
+              folder / "model.safetensors")
+    return folder
+
+
+def compared(arguments):
+    """Names, models to give to fathom, and the library's tokenizers."""
+    if arguments.tokenizer:
+        sources = [pathlib.Path(arguments.tokenizer)]
+    else:
+        yield DEFAULT, arguments.model, default_model(arguments.model)
+        sources = sorted((HERE / "tokenizers").iterdir())
+    for source in sources:
+        tokenizer = read_reference(source.with_suffix(".json") if source.suffix == ".gguf" else source)
+        with tempfile.TemporaryDirectory() as folder:
+            yield source.name, str(with_zeros(pathlib.Path(folder), source, tokenizer.get_vocab_size())), tokenizer
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=str(default_model_path()), help="the default model")
     parser.add_argument("--text", help="a text file to compare on")
+    parser.add_argument("--bytes", type=int, default=1 << 20, help="of the text, from its beginning")
     parser.add_argument("--characters", action="store_true")
     parser.add_argument("--fathom", help="the fathom program")
-    parser.add_argument("--tokenizer", help="compare with this tokenizer.json instead of the model's")
+    parser.add_argument("--tokenizer", help="compare with this tokenizer.json, or folder, only")
     arguments = parser.parse_args()
     if not (arguments.text or arguments.characters):
         return write_goldens(arguments.model)
     if not arguments.fathom:
         parser.error("--fathom is needed")
-    model, tokenizer = arguments.model, None
-    if arguments.tokenizer:
-        model, tokenizer = arguments.tokenizer, Tokenizer.from_file(arguments.tokenizer)
-    else:
-        tokenizer = default_model(arguments.model)
     differ = 0
-    for title, strings in pieces_of(arguments.text) if arguments.text else every_character():
-        print(title)
-        differ += compare(arguments.fathom, model, tokenizer, strings)
+    for name, model, tokenizer in compared(arguments):
+        print(f"{name}:")
+        for title, strings in pieces_of(arguments.text, arguments.bytes) if arguments.text else every_character():
+            print(f" {title}")
+            differ += compare(arguments.fathom, model, tokenizer, strings)
     print(f"{differ} differences")
     return 1 if differ else 0
 

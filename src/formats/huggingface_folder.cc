@@ -43,15 +43,6 @@ std::optional<json> read_optional(const std::filesystem::path& file) {
   return read_json_object(file, largest_config);
 }
 
-std::filesystem::path find_tokenizer(const std::filesystem::path& folder) {
-  std::filesystem::path file = folder / "tokenizer.json";
-  if (is_file(file)) return file;
-  throw FileError(folder.string(), "tokenizer.json",
-                  is_file(folder / "tokenizer.model")
-                      ? "missing; tokenizer.model (SentencePiece) is not supported"
-                      : "missing");
-}
-
 /// Of the chat templates that tokenizer_config.json may list by name, the one named "default".
 std::string default_template(const JsonFields& fields, const json& list) {
   for (const json& entry : list) {
@@ -171,7 +162,6 @@ HuggingFaceFolder HuggingFaceFolder::open(const std::filesystem::path& path) {
           .config = std::move(config),
           .generation_config = read_optional(path / "generation_config.json"),
           .tokenizer_config = std::move(tokenizer_config),
-          .tokenizer_file = find_tokenizer(path),
           .chat_template = std::move(chat_template),
           .tensors = open_weights(path)};
 }

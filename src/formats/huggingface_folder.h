@@ -10,8 +10,8 @@
 
 namespace fathom {
 
-/// A model folder as Hugging Face transformers writes it: config.json, optionally
-/// generation_config.json, tokenizer.json and tokenizer_config.json, and the weights in
+/// A model folder as Hugging Face transformers writes it, but for the tokenizer's own files:
+/// config.json, optionally generation_config.json and tokenizer_config.json, and the weights in
 /// model.safetensors, or in the shards that model.safetensors.index.json names, or else in
 /// pytorch_model.bin or the shards of pytorch_model.bin.index.json. The weights are views of mapped
 /// files, under their names in the folder.
@@ -20,7 +20,6 @@ struct HuggingFaceFolder {
   nlohmann::json config;                            ///< an object
   std::optional<nlohmann::json> generation_config;  ///< an object, if the file is there
   std::optional<nlohmann::json> tokenizer_config;   ///< an object, if the file is there
-  std::filesystem::path tokenizer_file;             ///< path of tokenizer.json; it must exist
   std::optional<std::string> chat_template;  ///< from chat_template.jinja or tokenizer_config
   TensorSource tensors;
 

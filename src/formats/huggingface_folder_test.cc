@@ -50,10 +50,7 @@ std::string checkpoint(const std::vector<std::string>& names, const std::string&
 
 class HuggingFaceFolderTest : public ::testing::Test {
  protected:
-  HuggingFaceFolderTest() {
-    folder_.write("config.json", R"({"model_type": "llama"})");
-    folder_.write("tokenizer.json", "{}");
-  }
+  HuggingFaceFolderTest() { folder_.write("config.json", R"({"model_type": "llama"})"); }
 
   void write_shards(std::string_view index) const {
     folder_.write("model-1.safetensors", weights({"a", "b"}));
@@ -88,7 +85,6 @@ TEST_F(HuggingFaceFolderTest, ReadsAFolderWithOneFile) {
   EXPECT_EQ(model.generation_config, std::nullopt);
   EXPECT_EQ(model.tokenizer_config, std::nullopt);
   EXPECT_EQ(model.chat_template, std::nullopt);
-  EXPECT_EQ(model.tokenizer_file, folder_.path() / "tokenizer.json");
   EXPECT_EQ(model.tensors.tensors().size(), 2U);
 }
 
@@ -167,10 +163,6 @@ TEST_F(HuggingFaceFolderTest, NamesFilesThatAreMissing) {
   EXPECT_THAT(error(), HasSubstr("pytorch_model.bin: byte 0: an empty file found, a PyTorch "
                                  "checkpoint expected"));
   folder_.write("model.safetensors", weights({"a"}));
-  std::filesystem::remove(folder_.path() / "tokenizer.json");
-  EXPECT_THAT(error(), HasSubstr("tokenizer.json: missing"));
-  folder_.write("tokenizer.model", "");
-  EXPECT_THAT(error(), HasSubstr("tokenizer.model (SentencePiece) is not supported"));
   std::filesystem::remove(folder_.path() / "config.json");
   EXPECT_THAT(error(), HasSubstr("config.json: missing"));
   EXPECT_THROW((void)HuggingFaceFolder::open(folder_.path() / "absent"), FileError);

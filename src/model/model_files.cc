@@ -87,12 +87,13 @@ ModelFiles open_folder(const std::filesystem::path& path) {
   const JsonFields json((path / "config.json").string(), folder.config);
   ModelConfig config = read_config(json);
   ModelTensors tensors = find_tensors(folder.tensors, config, TensorNaming::hugging_face);
+  Tokenizer tokenizer = Tokenizer::from_folder(path, config.vocabulary);
   ModelFiles model{.path = path.string(),
                    .name = std::filesystem::weakly_canonical(path).filename().string(),
                    .config = std::move(config),
                    .tensors = std::move(tensors),
                    .source = folder.tensors,
-                   .tokenizer = Tokenizer::from_json(folder.tokenizer_file),
+                   .tokenizer = std::move(tokenizer),
                    .chat_template = std::move(folder.chat_template),
                    .end_tokens = {},
                    .bos_text = {},

@@ -8,13 +8,6 @@
 namespace fathom {
 namespace {
 
-/// The last character of a text that is not empty.
-Utf8Unit last_character(std::string_view text) {
-  std::size_t at = text.size() - 1;
-  while (at > 0 && (static_cast<std::uint8_t>(text[at]) & 0xC0U) == 0x80) --at;
-  return first_character(text.substr(at));
-}
-
 bool ends_in_word(std::string_view text) {
   return !text.empty() && is_word_character(last_character(text).character);
 }

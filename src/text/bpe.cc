@@ -12,6 +12,18 @@ constexpr std::size_t short_word = 32;
 
 constexpr TokenId gone{-1};
 
+constexpr std::uint64_t free_slot = ~std::uint64_t{0};
+
+std::uint64_t key_of(char32_t left, char32_t right) {
+  return static_cast<std::uint64_t>(left) << 32U | right;
+}
+
+/// The place of a key in a table whose size is a power of 2 above 1.
+std::size_t home_of(std::uint64_t key, std::size_t table_size) {
+  const std::uint64_t mixed = (key ^ key >> 29U) * 0x9E3779B97F4A7C15U;
+  return mixed >> (64 - std::bit_width(table_size - 1));
+}
+
 }  // namespace
 
 MergeTable::MergeTable(std::size_t count)
@@ -19,8 +31,7 @@ MergeTable::MergeTable(std::size_t count)
 
 std::size_t MergeTable::slot_of(TokenId left, TokenId right) const {
   const std::uint64_t key = static_cast<std::uint64_t>(left.index()) << 32U | right.index();
-  const std::uint64_t mixed = (key ^ key >> 29U) * 0x9E3779B97F4A7C15U;
-  std::size_t i = mixed >> (64 - std::bit_width(slots_.size() - 1));
+  std::size_t i = home_of(key, slots_.size());
   while (slots_[i].left != gone && (slots_[i].left != left || slots_[i].right != right)) {
     i = (i + 1) & (slots_.size() - 1);
   }
@@ -46,6 +57,29 @@ std::optional<MergeTable::Merge> MergeTable::find(TokenId left, TokenId right) c
   const Slot& slot = slots_[slot_of(left, right)];
   if (slot.left == gone) return std::nullopt;
   return slot.merge;
+}
+
+std::size_t Joints::slot_of(std::uint64_t key) const {
+  std::size_t i = home_of(key, slots_.size());
+  while (slots_[i] != free_slot && slots_[i] != key) i = (i + 1) & (slots_.size() - 1);
+  return i;
+}
+
+void Joints::add(char32_t left, char32_t right) {
+  if (2 * (used_ + 1) > slots_.size()) {
+    std::vector<std::uint64_t> old(std::max<std::size_t>(2 * slots_.size(), 16), free_slot);
+    std::swap(old, slots_);
+    for (const std::uint64_t key : old) {
+      if (key != free_slot) slots_[slot_of(key)] = key;
+    }
+  }
+  std::uint64_t& slot = slots_[slot_of(key_of(left, right))];
+  if (slot == free_slot) ++used_;
+  slot = key_of(left, right);
+}
+
+bool Joints::contains(char32_t left, char32_t right) const {
+  return !slots_.empty() && slots_[slot_of(key_of(left, right))] != free_slot;
 }
 
 void PairMerger::merge(const MergeTable& table, std::vector<TokenId>& symbols) {

@@ -41,6 +41,21 @@ class MergeTable {
   std::size_t used_ = 0;
 };
 
+/// Where merges can join: the last character of a left token with the first of a right one. A place
+/// in a text that is none of these stays a boundary between tokens whatever the merges do, so what
+/// lies on its two sides can be merged by itself.
+class Joints {
+ public:
+  void add(char32_t left, char32_t right);
+  [[nodiscard]] bool contains(char32_t left, char32_t right) const;
+
+ private:
+  [[nodiscard]] std::size_t slot_of(std::uint64_t key) const;
+
+  std::vector<std::uint64_t> slots_;  // open addressing; a free one holds what no pair gives
+  std::size_t used_ = 0;
+};
+
 /// Joins neighbours until no merge applies: again and again the pair of the lowest rank, the
 /// leftmost among equals. Keeps its memory between words, so one object serves one thread.
 class PairMerger {

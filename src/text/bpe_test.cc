@@ -88,5 +88,16 @@ TEST(MergeTable, HoldsWhatWasAddedLast) {
   }
 }
 
+TEST(Joints, HoldsWhatWasAdded) {
+  Joints joints;
+  EXPECT_FALSE(joints.contains(U'a', U'b'));
+  for (char32_t c = 0; c < 3000; ++c) joints.add(c, 0x10FFFF - c);
+  for (char32_t c = 0; c < 3000; ++c) {
+    EXPECT_TRUE(joints.contains(c, 0x10FFFF - c));
+    EXPECT_FALSE(joints.contains(0x10FFFF - c, c));
+    EXPECT_FALSE(joints.contains(c, 0x10FFFE - c));
+  }
+}
+
 }  // namespace
 }  // namespace fathom

@@ -1,10 +1,64 @@
 #include "text/pre_tokenizer.h"
 
-#include <algorithm>
+#include <optional>
 
+#include "text/replacement.h"
 #include "text/unicode.h"
 
 namespace fathom {
+namespace {
+
+/// Joins delimiters and what lies between them to pieces. Empty texts are no pieces.
+class DelimitedPieces {
+ public:
+  using Behavior = SplitStage::Behavior;
+
+  DelimitedPieces(Behavior behavior, std::vector<std::string_view>& pieces)
+      : behavior_(behavior), pieces_(pieces) {}
+
+  /// Adds the text that follows what was added before.
+  void add(std::string_view text, bool delimiter) {
+    if (text.empty()) return;
+    if (behavior_ == Behavior::removed) {
+      if (!delimiter) pieces_.push_back(text);
+    } else if (open_ && joins(delimiter)) {
+      open_ = std::string_view(open_->data(), open_->size() + text.size());
+    } else {
+      finish();
+      open_ = text;
+    }
+    last_is_delimiter_ = delimiter;
+  }
+
+  void finish() {
+    if (open_) pieces_.push_back(*open_);
+    open_.reset();
+  }
+
+ private:
+  /// Whether a text belongs to the piece before it.
+  [[nodiscard]] bool joins(bool delimiter) const {
+    switch (behavior_) {
+      case Behavior::contiguous:
+        return delimiter == last_is_delimiter_;
+      case Behavior::merged_with_previous:
+        return delimiter && !last_is_delimiter_;
+      case Behavior::merged_with_next:
+        return !delimiter && last_is_delimiter_;
+      case Behavior::isolated:
+      case Behavior::removed:
+        break;
+    }
+    return false;
+  }
+
+  Behavior behavior_;
+  std::vector<std::string_view>& pieces_;
+  std::optional<std::string_view> open_;  // the piece that may grow
+  bool last_is_delimiter_ = false;
+};
+
+}  // namespace
 
 PreTokenizer::Cutter::Cutter(const PreTokenizer& pre_tokenizer) : pre_tokenizer_(pre_tokenizer) {
   for (const PreTokenizerStage& stage : pre_tokenizer.stages_) {
@@ -14,8 +68,10 @@ PreTokenizer::Cutter::Cutter(const PreTokenizer& pre_tokenizer) : pre_tokenizer_
   }
 }
 
-const std::vector<std::string_view>& PreTokenizer::Cutter::cut(std::string_view text) {
-  prefixed_.clear();
+const std::vector<std::string_view>& PreTokenizer::Cutter::cut(std::string_view text,
+                                                               TextPlace place) {
+  rewritten_.clear();
+  start_of_text_ = place == TextPlace::start ? text.data() : nullptr;
   pieces_.clear();
   if (!text.empty()) pieces_.push_back(text);
   next_matcher_ = 0;
@@ -49,32 +105,48 @@ void PreTokenizer::Cutter::apply(const DigitsStage& stage, std::string_view piec
 }
 
 void PreTokenizer::Cutter::apply(const SplitStage& stage, std::string_view piece) {
-  using Keep = SplitStage::Keep;
   matches_.clear();
   matchers_[next_matcher_].find_all(piece, matches_);
+  DelimitedPieces pieces(stage.behavior, cut_pieces_);
+  const bool matches_delimit = stage.delimiters == SplitStage::Delimiters::matches;
   std::size_t begin = 0;
-  const auto keep_between = [&](std::size_t end) {
-    if (stage.keep != Keep::matches && begin < end) {
-      cut_pieces_.push_back(piece.substr(begin, end - begin));
-    }
-  };
   for (const std::string_view match : matches_) {
     const auto at = static_cast<std::size_t>(match.data() - piece.data());
-    keep_between(at);
-    if (stage.keep != Keep::between) cut_pieces_.push_back(match);
+    pieces.add(piece.substr(begin, at - begin), !matches_delimit);
+    pieces.add(match, matches_delimit);
     begin = at + match.size();
   }
-  keep_between(piece.size());
+  pieces.add(piece.substr(begin), !matches_delimit);
+  pieces.finish();
 }
 
 void PreTokenizer::Cutter::apply(const PrefixSpaceStage&, std::string_view piece) {
   if (piece.starts_with(' ')) {
     cut_pieces_.push_back(piece);
   } else {
-    prefixed_.push_back(" ");
-    prefixed_.back() += piece;
-    cut_pieces_.push_back(prefixed_.back());
+    rewritten_.push_back(" ");
+    rewritten_.back() += piece;
+    cut_pieces_.push_back(rewritten_.back());
   }
+}
+
+void PreTokenizer::Cutter::apply(const MetaspaceStage& stage, std::string_view piece) {
+  using Prefix = MetaspaceStage::Prefix;
+  std::string text = replaced(piece, Replacement{" ", stage.space});
+  const bool at_start = piece.data() == start_of_text_;
+  const bool prefix =
+      stage.prefix == Prefix::always || (stage.prefix == Prefix::at_start && at_start);
+  if (prefix && !text.starts_with(stage.space)) text.insert(0, stage.space);
+  rewritten_.push_back(std::move(text));
+  std::string_view rest = rewritten_.back();
+  while (stage.cut == MetaspaceStage::Cut::before_spaces) {
+    const std::size_t next =
+        rest.find(stage.space, rest.starts_with(stage.space) ? stage.space.size() : 0);
+    if (next == std::string_view::npos) break;
+    cut_pieces_.push_back(rest.substr(0, next));
+    rest.remove_prefix(next);
+  }
+  cut_pieces_.push_back(rest);
 }
 
 // The published patterns: a token's place in a vocabulary depends on them.
@@ -92,6 +164,13 @@ Pattern llama3_pattern() {
 Pattern qwen2_pattern() {
   return Pattern::regex(R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|)"
                         R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)");
+}
+
+Pattern tekken_pattern() {
+  return Pattern::regex(
+      R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|)"
+      R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}|)"
+      R"( ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)");
 }
 
 }  // namespace fathom

@@ -17,20 +17,40 @@ struct DigitsStage {
   enum class Grouping { individual, runs } grouping = Grouping::individual;
 };
 
-/// Cuts at the matches of a pattern.
+/// Cuts at delimiters: the matches of a pattern, or what lies between them.
 struct SplitStage {
   Pattern pattern;
-  enum class Keep {
-    both,     ///< matches and what lies between them are pieces
-    matches,  ///< what lies between is dropped
-    between,  ///< the matches are dropped
-  } keep = Keep::both;
+  enum class Behavior {
+    isolated,              ///< delimiters are pieces of their own
+    removed,               ///< delimiters are dropped
+    contiguous,            ///< delimiters that touch are one piece
+    merged_with_previous,  ///< a delimiter ends the piece before it
+    merged_with_next,      ///< a delimiter begins the piece after it
+  } behavior = Behavior::isolated;
+  enum class Delimiters { matches, between } delimiters = Delimiters::matches;
 };
 
 /// Puts a space before every piece that does not begin with one.
 struct PrefixSpaceStage {};
 
-using PreTokenizerStage = std::variant<DigitsStage, SplitStage, PrefixSpaceStage>;
+/// Writes spaces as another text.
+struct MetaspaceStage {
+  std::string space;
+  enum class Prefix {
+    never,
+    at_start,  ///< put before a piece that begins the text, unless it begins with it
+    always,    ///< put before every piece that does not begin with it
+  } prefix = Prefix::always;
+  enum class Cut {
+    nowhere,
+    before_spaces,  ///< each begins a new piece
+  } cut = Cut::before_spaces;
+};
+
+using PreTokenizerStage = std::variant<DigitsStage, SplitStage, PrefixSpaceStage, MetaspaceStage>;
+
+/// Where in the whole text the text lies that is cut.
+enum class TextPlace { start, inside };
 
 /// The pieces of a text that the merges work on, cut by stages applied one after another.
 class PreTokenizer {
@@ -44,12 +64,13 @@ class PreTokenizer {
 
     /// The pieces of `text` (UTF-8), none of them empty. They are views of `text` or of the cutter,
     /// good until the next call.
-    const std::vector<std::string_view>& cut(std::string_view text);
+    const std::vector<std::string_view>& cut(std::string_view text, TextPlace place);
 
    private:
     void apply(const DigitsStage& stage, std::string_view piece);
     void apply(const SplitStage& stage, std::string_view piece);
     void apply(const PrefixSpaceStage& stage, std::string_view piece);
+    void apply(const MetaspaceStage& stage, std::string_view piece);
 
     const PreTokenizer& pre_tokenizer_;
     std::vector<Pattern::Matcher> matchers_;  // one for each SplitStage, in order
@@ -57,7 +78,8 @@ class PreTokenizer {
     std::vector<std::string_view> pieces_;
     std::vector<std::string_view> cut_pieces_;
     std::vector<std::string_view> matches_;
-    std::deque<std::string> prefixed_;
+    std::deque<std::string> rewritten_;
+    const char* start_of_text_ = nullptr;  // null: the text that is cut lies inside
   };
 
  private:
@@ -70,5 +92,7 @@ Pattern gpt2_pattern();
 Pattern llama3_pattern();
 /// The pattern of Qwen2.
 Pattern qwen2_pattern();
+/// The pattern of Tekken, Mistral's byte-level tokenizer.
+Pattern tekken_pattern();
 
 }  // namespace fathom

@@ -1,5 +1,6 @@
 #include <array>
 #include <cstdint>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -14,6 +15,9 @@ namespace {
 constexpr std::string_view tokens_key = "tokenizer.ggml.tokens";
 constexpr std::string_view types_key = "tokenizer.ggml.token_type";
 constexpr std::string_view merges_key = "tokenizer.ggml.merges";
+constexpr std::string_view scores_key = "tokenizer.ggml.scores";
+
+using Alphabet = TokenizerParts::Alphabet;
 
 /// The values of tokenizer.ggml.token_type.
 enum TokenType : std::int64_t {
@@ -25,7 +29,10 @@ enum TokenType : std::int64_t {
   Byte = 6,
 };
 
-enum class Family { gpt2, smollm, llama3, qwen2 };
+TokenId id_of(std::size_t index) { return TokenId(static_cast<std::int32_t>(index)); }
+
+/// Kinds of pre-tokenizers of byte-level files.
+enum class Family { gpt2, smollm, llama3, qwen2, tekken };
 
 Family family_named(const GgufFile& file) {
   constexpr std::string_view key = "tokenizer.ggml.pre";
@@ -33,16 +40,19 @@ Family family_named(const GgufFile& file) {
     std::string_view name;
     Family family;
   };
-  constexpr std::array<Name, 10> names = {{{"gpt-2", Family::gpt2},
-                                           {"gpt2", Family::gpt2},
-                                           {"default", Family::gpt2},
-                                           {"smollm", Family::smollm},
-                                           {"starcoder", Family::smollm},
-                                           {"llama-bpe", Family::llama3},
-                                           {"llama3", Family::llama3},
-                                           {"llama-v3", Family::llama3},
-                                           {"qwen2", Family::qwen2},
-                                           {"deepseek-r1-qwen", Family::qwen2}}};
+  // llama.cpp's names. "opt" is our own: OPT cuts texts as GPT-2 does.
+  constexpr std::array names = {Name{"gpt-2", Family::gpt2},
+                                Name{"gpt2", Family::gpt2},
+                                Name{"default", Family::gpt2},
+                                Name{"opt", Family::gpt2},
+                                Name{"smollm", Family::smollm},
+                                Name{"starcoder", Family::smollm},
+                                Name{"llama-bpe", Family::llama3},
+                                Name{"llama3", Family::llama3},
+                                Name{"llama-v3", Family::llama3},
+                                Name{"qwen2", Family::qwen2},
+                                Name{"deepseek-r1-qwen", Family::qwen2},
+                                Name{"tekken", Family::tekken}};
   const std::string* const name = file.find_string(key);
   if (name == nullptr) return Family::gpt2;
   for (const Name& known : names) {
@@ -50,12 +60,12 @@ Family family_named(const GgufFile& file) {
   }
   throw FileError(file.path(), key,
                   fmt::format("the pre-tokenizer {} is not supported; those that are: gpt-2, "
-                              "smollm, llama-bpe, qwen2",
+                              "smollm, llama-bpe, qwen2, tekken",
                               printable_name(*name)));
 }
 
 void set_family(TokenizerParts& parts, Family family) {
-  using Normalization = TokenizerParts::Normalization;
+  using WholeWords = TokenizerParts::WholeWords;
   switch (family) {
     case Family::gpt2:
       parts.pre_tokenizer = {SplitStage{gpt2_pattern()}};
@@ -65,11 +75,15 @@ void set_family(TokenizerParts& parts, Family family) {
       break;
     case Family::llama3:
       parts.pre_tokenizer = {SplitStage{llama3_pattern()}};
-      parts.whole_words = TokenizerParts::WholeWords::look_up_first;
+      parts.whole_words = WholeWords::look_up_first;
       break;
     case Family::qwen2:
       parts.pre_tokenizer = {SplitStage{qwen2_pattern()}};
-      parts.normalization = Normalization::nfc;
+      parts.normalizer = {NfcStep{}};
+      break;
+    case Family::tekken:
+      parts.pre_tokenizer = {SplitStage{tekken_pattern()}};
+      parts.whole_words = WholeWords::look_up_first;
       break;
   }
 }
@@ -89,29 +103,69 @@ void set_tokens(TokenizerParts& parts, const GgufFile& file) {
       throw FileError(file.path(), fmt::format("{}[{}]", types_key, i), problem);
     };
     if (type < Normal || type > Byte) fail(fmt::format("type {}, which is none of 1 to 6", type));
-    if (type == Byte) fail("a byte token, which a byte-level BPE does not have");
-    parts.vocabulary.push_back({tokens[i], type != Control});
-    if (type != Control && type != UserDefined) continue;
-    if (tokens[i].empty()) fail("a control or user-defined token without text");
+    if (type == Byte && parts.alphabet == Alphabet::bytes) {
+      fail("a byte token, which a byte-level BPE does not have");
+    }
+    if (type == Byte && !byte_named_by(tokens[i])) {
+      fail(fmt::format("a byte token with the text {}, \"<0x00>\" to \"<0xFF>\" expected",
+                       printable_name(tokens[i])));
+    }
+    const bool special = type == Control || type == Unknown;
+    parts.vocabulary.push_back({tokens[i], !special});
+    if (type == Unknown && !parts.unknown.token) parts.unknown.token = id_of(i);
+    if (!special && type != UserDefined) continue;
+    if (tokens[i].empty()) fail("a control, unknown or user-defined token without text");
     AddedToken token;
     token.content = tokens[i];
-    token.id = TokenId(static_cast<std::int32_t>(i));
-    token.special = type == Control;
+    token.id = id_of(i);
+    token.special = special;
     parts.added.push_back(std::move(token));
   }
 }
 
-void set_merges(TokenizerParts& parts, const GgufFile& file) {
+TokenizerParts::Merges read_merges(const GgufFile& file) {
   const std::vector<std::string>& merges = file.require_strings(merges_key);
-  parts.merges.reserve(merges.size());
+  TokenizerParts::Merges result;
+  result.reserve(merges.size());
   for (std::size_t i = 0; i < merges.size(); ++i) {
     const auto merge = split_merge(merges[i]);
     if (!merge) {
       throw FileError(file.path(), fmt::format("{}[{}]", merges_key, i),
                       "not two tokens with a space between");
     }
-    parts.merges.push_back(*merge);
+    result.push_back(*merge);
   }
+  return result;
+}
+
+TokenizerParts::Scores read_scores(const GgufFile& file) {
+  const auto found = file.metadata().find(scores_key);
+  if (found == file.metadata().end()) {
+    throw FileError(file.path(), scores_key, "missing; the tokenizer llama has a score a token");
+  }
+  const auto* const scores = std::get_if<std::vector<double>>(&found->second);
+  if (scores == nullptr) throw FileError(file.path(), scores_key, "not an array of floats");
+  return *scores;
+}
+
+/// SentencePiece writes a space as this character.
+constexpr std::string_view lower_block = "\u2581";
+
+void set_sentencepiece(TokenizerParts& parts, const GgufFile& file) {
+  const std::string space(lower_block);
+  constexpr std::string_view extra_key = "tokenizer.ggml.remove_extra_whitespaces";
+  if (file.find_bool(extra_key).value_or(false)) {
+    throw FileError(file.path(), extra_key, "true is not supported");
+  }
+  parts.unknown.bytes = TokenizerParts::Unknown::Bytes::tokens;
+  parts.unknown.runs = TokenizerParts::Unknown::Runs::fused;
+  parts.decoder.tokens = DecoderRules::Tokens::characters_or_byte;
+  parts.decoder.replacements = {{space, " "}};
+  if (file.find_bool("tokenizer.ggml.add_space_prefix").value_or(true)) {
+    parts.normalizer.emplace_back(PrependStep{space});
+    parts.decoder.strip = DecoderRules::Strip{" ", 1};
+  }
+  parts.normalizer.emplace_back(Replacement{" ", space});
 }
 
 std::optional<TokenId> token_at(const GgufFile& file, std::string_view key, std::size_t count) {
@@ -120,19 +174,54 @@ std::optional<TokenId> token_at(const GgufFile& file, std::string_view key, std:
   if (*id >= count) {
     throw FileError(file.path(), key, fmt::format("token {} of a vocabulary of {}", *id, count));
   }
-  return TokenId(static_cast<std::int32_t>(*id));
+  return id_of(*id);
 }
 
-void set_beginning_of_text(TokenizerParts& parts, const GgufFile& file, Family family) {
+/// Whether a token begins texts in files that do not say.
+enum class BeginningByDefault { no, if_named };
+
+void set_beginning_of_text(TokenizerParts& parts, const GgufFile& file,
+                           BeginningByDefault otherwise) {
   constexpr std::string_view id_key = "tokenizer.ggml.bos_token_id";
   constexpr std::string_view add_key = "tokenizer.ggml.add_bos_token";
+  constexpr std::string_view add_end_key = "tokenizer.ggml.add_eos_token";
   const auto id = token_at(file, id_key, parts.vocabulary.size());
   (void)token_at(file, "tokenizer.ggml.eos_token_id", parts.vocabulary.size());
-  // Files of Llama 3 made before the key existed leave it out.
-  const bool add = file.find_bool(add_key).value_or(family == Family::llama3 && id.has_value());
-  if (!add) return;
+  if (file.find_bool(add_end_key).value_or(false)) {
+    throw FileError(file.path(), add_end_key, "true: a token after every text is not supported");
+  }
+  const bool by_default = otherwise == BeginningByDefault::if_named && id.has_value();
+  if (!file.find_bool(add_key).value_or(by_default)) return;
   if (!id) throw FileError(file.path(), add_key, fmt::format("true, but there is no {}", id_key));
   parts.beginning_of_text = id;
+}
+
+TokenizerParts byte_level_parts(const GgufFile& file) {
+  const Family family = family_named(file);
+  TokenizerParts parts;
+  parts.merges_place = merges_key;
+  set_family(parts, family);
+  set_tokens(parts, file);
+  parts.unknown.token = std::nullopt;  // a byte without a token is dropped
+  parts.merges = read_merges(file);
+  // Files made before add_bos_token existed leave it out.
+  const bool begins = family == Family::llama3 || family == Family::tekken;
+  set_beginning_of_text(parts, file,
+                        begins ? BeginningByDefault::if_named : BeginningByDefault::no);
+  return parts;
+}
+
+TokenizerParts sentencepiece_parts(const GgufFile& file) {
+  TokenizerParts parts;
+  parts.merges_place = scores_key;
+  parts.alphabet = Alphabet::characters;
+  set_sentencepiece(parts, file);
+  set_tokens(parts, file);
+  const auto unknown = token_at(file, "tokenizer.ggml.unknown_token_id", parts.vocabulary.size());
+  if (unknown) parts.unknown.token = unknown;
+  parts.merges = read_scores(file);
+  set_beginning_of_text(parts, file, BeginningByDefault::if_named);
+  return parts;
 }
 
 }  // namespace
@@ -140,20 +229,15 @@ void set_beginning_of_text(TokenizerParts& parts, const GgufFile& file, Family f
 Tokenizer Tokenizer::from_gguf(const GgufFile& file) {
   constexpr std::string_view model_key = "tokenizer.ggml.model";
   const std::string& model = file.require_string(model_key);
-  if (model != "gpt2") {
+  if (model != "gpt2" && model != "llama") {
     throw FileError(file.path(), model_key,
-                    fmt::format("the tokenizer {} is not supported, only gpt2 (byte-level BPE)",
+                    fmt::format("the tokenizer {} is not supported, only gpt2 (byte-level BPE) and "
+                                "llama (SentencePiece)",
                                 printable_name(model)));
   }
-  const Family family = family_named(file);
-  TokenizerParts parts;
+  TokenizerParts parts = model == "gpt2" ? byte_level_parts(file) : sentencepiece_parts(file);
   parts.file = file.path();
   parts.tokens_place = tokens_key;
-  parts.merges_place = merges_key;
-  set_family(parts, family);
-  set_tokens(parts, file);
-  set_merges(parts, file);
-  set_beginning_of_text(parts, file, family);
   return build(std::move(parts));
 }
 

@@ -1,3 +1,4 @@
+#include <cmath>
 #include <filesystem>
 #include <functional>
 #include <random>
@@ -101,8 +102,8 @@ TEST_F(TokenizerGguf, SaysWhatBeginsAText) {
 }
 
 TEST_F(TokenizerGguf, ReadsAllPreTokenizers) {
-  for (const char* name :
-       {"gpt-2", "default", "smollm", "llama-bpe", "llama3", "llama-v3", "qwen2"}) {
+  for (const char* name : {"gpt-2", "default", "opt", "smollm", "llama-bpe", "llama3", "llama-v3",
+                           "qwen2", "tekken"}) {
     Metadata metadata;
     metadata.pre = name;
     const Tokenizer t = load(metadata);
@@ -112,7 +113,8 @@ TEST_F(TokenizerGguf, ReadsAllPreTokenizers) {
 }
 
 TEST_F(TokenizerGguf, NamesWhatIsWrong) {
-  EXPECT_THAT(error([](Metadata& m) { m.model = "llama"; }), HasSubstr("tokenizer.ggml.model"));
+  EXPECT_THAT(error([](Metadata& m) { m.model = "bert"; }), HasSubstr("tokenizer.ggml.model"));
+  EXPECT_THAT(error([](Metadata& m) { m.model = "llama"; }), HasSubstr("tokenizer.ggml.scores"));
   EXPECT_THAT(error([](Metadata& m) { m.pre = "bloom"; }), HasSubstr("bloom"));
   EXPECT_THAT(error([](Metadata& m) { m.tokens.back() = "hi"; }), HasSubstr("tokens[259]"));
   EXPECT_THAT(error([](Metadata& m) { m.tokens.back() = "\xFF"; }), HasSubstr("UTF-8"));
@@ -129,6 +131,85 @@ TEST_F(TokenizerGguf, NamesWhatIsWrong) {
   EXPECT_THAT(error([](Metadata& m) { m.merges[1] = ""; }), HasSubstr("merges[1]"));
   EXPECT_THAT(error([](Metadata& m) { m.beginning = 260; }), HasSubstr("bos_token_id"));
   EXPECT_THAT(error([](Metadata& m) { m.end = 0xFFFFFFFF; }), HasSubstr("eos_token_id"));
+}
+
+/// The metadata of a small tokenizer of SentencePiece's kind, to be changed.
+struct Pieces {
+  std::vector<std::string> tokens = {"<unk>", "<s>",    "<0x21>",  "a", "b",
+                                     "ab",    "\u2581", "\u2581a", "ba"};
+  std::vector<std::int32_t> types = {2, 3, 6, 1, 1, 1, 1, 1, 1};
+  std::vector<float> scores = {0, 0, 0, -5, -6, -1, -7, -2, -1};
+  bool add_space_prefix = true;
+  bool remove_extra_whitespaces = false;
+  bool add_end = false;
+};
+
+class SentencePieceGguf : public TokenizerGguf {
+ protected:
+  using TokenizerGguf::load;
+
+  [[nodiscard]] Tokenizer load(const Pieces& pieces) const {
+    GgufTestWriter writer;
+    writer.add_string("tokenizer.ggml.model", "llama")
+        .add_string("tokenizer.ggml.pre", "default")
+        .add_strings("tokenizer.ggml.tokens", pieces.tokens)
+        .add_numbers("tokenizer.ggml.token_type", pieces.types)
+        .add_numbers("tokenizer.ggml.scores", pieces.scores)
+        .add_number("tokenizer.ggml.bos_token_id", std::uint32_t{1})
+        .add_bool("tokenizer.ggml.add_space_prefix", pieces.add_space_prefix)
+        .add_bool("tokenizer.ggml.remove_extra_whitespaces", pieces.remove_extra_whitespaces)
+        .add_bool("tokenizer.ggml.add_eos_token", pieces.add_end);
+    return load(writer);
+  }
+
+  [[nodiscard]] std::string error(const std::function<void(Pieces&)>& change) const {
+    Pieces pieces;
+    change(pieces);
+    try {
+      (void)load(pieces);
+    } catch (const FileError& e) {
+      return e.what();
+    }
+    return "no error";
+  }
+};
+
+TEST_F(SentencePieceGguf, JoinsTheHighestScoreFirstAndTheLeftmostAmongEquals) {
+  Pieces pieces;
+  pieces.add_space_prefix = false;
+  const Tokenizer t = load(pieces);
+  const auto encoded = [&](std::string_view text) {
+    std::vector<std::int32_t> ids;
+    for (const TokenId id : t.encode(text, SpecialTokens::recognize)) ids.push_back(id.value);
+    return ids;
+  };
+  EXPECT_THAT(encoded("aba"), ElementsAre(5, 3));  // "ab" and "ba" have the same score
+  EXPECT_THAT(encoded("bab"), ElementsAre(8, 4));
+  EXPECT_THAT(encoded(" ab"), ElementsAre(6, 5));  // "ab" before " a"
+  EXPECT_THAT(encoded("a!a"), ElementsAre(3, 2, 3));
+  EXPECT_THAT(encoded("a??a"), ElementsAre(3, 0, 3));  // one unknown token for both
+  EXPECT_THAT(encoded("<s>a<unk>"), ElementsAre(1, 3, 0));
+  EXPECT_EQ(t.beginning_of_text(), TokenId(1));
+  EXPECT_EQ(t.decode(std::vector{TokenId(7), TokenId(2)}), " a!");
+}
+
+TEST_F(SentencePieceGguf, PutsASpaceBeforeTextsUnlessItIsTold) {
+  const Tokenizer t = load(Pieces());
+  EXPECT_THAT(t.encode("a<s>a", SpecialTokens::recognize),
+              ElementsAre(TokenId(7), TokenId(1), TokenId(7)));
+  EXPECT_EQ(t.decode(std::vector{TokenId(7), TokenId(7)}), "a a");
+}
+
+TEST_F(SentencePieceGguf, NamesWhatIsWrong) {
+  EXPECT_EQ(error([](Pieces&) {}), "no error");
+  EXPECT_THAT(error([](Pieces& p) { p.scores.pop_back(); }), HasSubstr("8 scores for 9 tokens"));
+  EXPECT_THAT(error([](Pieces& p) { p.scores[4] = std::nanf(""); }), HasSubstr("scores[4]"));
+  EXPECT_THAT(error([](Pieces& p) { p.tokens[2] = "<0x2>"; }), HasSubstr("token_type[2]"));
+  EXPECT_THAT(error([](Pieces& p) { p.tokens[3] = std::string(5000, 'x'); }),
+              HasSubstr("a token of 5000 bytes"));
+  EXPECT_THAT(error([](Pieces& p) { p.remove_extra_whitespaces = true; }),
+              HasSubstr("remove_extra_whitespaces"));
+  EXPECT_THAT(error([](Pieces& p) { p.add_end = true; }), HasSubstr("add_eos_token"));
 }
 
 TEST_F(TokenizerGguf, NamesWhatIsMissing) {

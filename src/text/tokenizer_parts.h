@@ -3,11 +3,13 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
+#include <variant>
 #include <vector>
 
 #include "base/strong_types.h"
 #include "text/added_tokens.h"
+#include "text/decoder.h"
+#include "text/normalizer.h"
 #include "text/pre_tokenizer.h"
 #include "text/tokenizer.h"
 
@@ -24,31 +26,51 @@ struct TokenizerParts {
     std::string_view left;
     std::string_view right;
   };
-  enum class Normalization { none, nfc };
+  /// By rank: what is listed earlier joins first.
+  using Merges = std::vector<Merge>;
+  /// By id: two tokens join wherever their texts together are the text of a token of the model, the
+  /// one of the highest score first.
+  using Scores = std::vector<double>;
+
+  /// What a word is before anything is merged.
+  enum class Alphabet {
+    bytes,       ///< its bytes; tokens write each as a character of the byte alphabet
+    characters,  ///< its characters
+  };
   enum class WholeWords {
     merge,          ///< a word is what its merges make of it
     look_up_first,  ///< a word that the vocabulary holds is that token ("ignore_merges")
   };
-  enum class MissingBytes {
-    drop,    ///< a byte of a text that has no token is dropped
-    refuse,  ///< the vocabulary must have a token for every byte that UTF-8 can hold
+  /// What becomes of a byte or character that has no token of its own.
+  struct Unknown {
+    enum class Bytes {
+      no_tokens,
+      tokens,  ///< the tokens "<0x41>" of its bytes, if all of them are in the vocabulary
+    } bytes = Bytes::no_tokens;
+    std::optional<TokenId> token;  ///< otherwise this; it is dropped if there is none
+    enum class Runs {
+      one_each,
+      fused,  ///< one token for all that stand together
+    } runs = Runs::one_each;
   };
 
   std::string file;          ///< for errors
   std::string tokens_place;  ///< where in the file, for errors
   std::string merges_place;
   std::vector<Entry> vocabulary;  ///< by id
-  std::vector<Merge> merges;      ///< by rank
+  std::variant<Merges, Scores> merges;
   std::vector<AddedToken> added;  ///< ids in the vocabulary; its texts are theirs
+  std::vector<NormalizerStep> normalizer;
   std::vector<PreTokenizerStage> pre_tokenizer;
-  Normalization normalization = Normalization::none;
+  Alphabet alphabet = Alphabet::bytes;
+  Unknown unknown;
   WholeWords whole_words = WholeWords::merge;
-  MissingBytes missing_bytes = MissingBytes::drop;
+  DecoderRules decoder;
   std::optional<TokenId> beginning_of_text;
 };
 
 /// Throws FileError if a token comes twice, a merge names or makes a token that is not in the
-/// vocabulary, bytes are missing that must not, or there are more tokens than ids.
+/// vocabulary, or there are more tokens than ids.
 Tokenizer build(TokenizerParts parts);
 
 /// Splits "left right". Nullopt unless there is exactly one space with something on both sides.

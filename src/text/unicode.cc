@@ -75,6 +75,12 @@ Utf8Unit first_character(std::string_view text) {
   return {character, length, State::well_formed};
 }
 
+Utf8Unit last_character(std::string_view text) {
+  std::size_t at = text.size() - 1;
+  while (at > 0 && (byte_at(text, at) & 0xC0U) == 0x80) --at;
+  return first_character(text.substr(at));
+}
+
 bool is_utf8(std::string_view text) {
   for (std::size_t i = 0; (i = skip_ascii(text, i)) < text.size();) {
     const Utf8Unit unit = first_character(text.substr(i));

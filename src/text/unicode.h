@@ -26,6 +26,9 @@ struct Utf8Unit {
 /// well-formed character, or else a single byte, counts as one U+FFFD.
 Utf8Unit first_character(std::string_view text);
 
+/// The last character of `text`, which must be UTF-8 and not empty.
+Utf8Unit last_character(std::string_view text);
+
 [[nodiscard]] bool is_utf8(std::string_view text);
 
 /// The text with ill-formed bytes replaced by U+FFFD, one for each maximal subpart.
