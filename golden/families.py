@@ -73,7 +73,7 @@ VARIANTS = {
                      "qwen2", GATED | {"rope_theta": 1000.0, "tie_word_embeddings": False, "dtype": "bfloat16"}, True),
     "qwen2-window": Variant("layers from the third on see 6 positions, yarn, tied",
                             "qwen2", GATED | {"use_sliding_window": True, "sliding_window": 6, "max_window_layers": 2,
-                                              "intermediate_size": 48, "rope_parameters": YARN | {"rope_theta": 500.0},
+                                              "intermediate_size": 40, "rope_parameters": YARN | {"rope_theta": 500.0},
                                               "tie_word_embeddings": True}),
     "qwen3": Variant("head norms, heads of 16, linear rope scaling, tied",
                      "qwen3", GATED | {"head_dim": 16, "num_key_value_heads": 1, "rope_theta": 1000.0,
@@ -81,18 +81,18 @@ VARIANTS = {
     "qwen3-window": Variant("layer_types, biases of the attention, untied",
                             "qwen3", GATED | {"head_dim": 8, "use_sliding_window": True, "sliding_window": 5, "attention_bias": True,
                                               "layer_types": ["sliding_attention", "full_attention"] * 2, "rope_theta": 1000.0,
-                                              "intermediate_size": 48, "tie_word_embeddings": False}),
+                                              "intermediate_size": 40, "tie_word_embeddings": False}),
     "mistral": Variant("every layer sees 7 positions, untied",
                        "mistral", GATED | {"sliding_window": 7, "rope_theta": 1000.0, "tie_word_embeddings": False}, True),
     "mistral-no-window": Variant("sliding_window null, llama3 rope scaling, head_dim 12, GELU, tied",
                                  "mistral", GATED | {"sliding_window": None, "rope_theta": 100.0, "rope_scaling": LLAMA3,
-                                                     "head_dim": 12, "hidden_act": "gelu_new", "intermediate_size": 48,
+                                                     "head_dim": 12, "hidden_act": "gelu_new", "intermediate_size": 40,
                                                      "tie_word_embeddings": True}),
     "smollm3": Variant("the fourth layer without rotation, tied", "smollm3", GATED | {"rope_theta": 1000.0}, True),
     "smollm3-window": Variant("no_rope_layers, of which those without rotation see 6 positions, biases, untied",
                               "smollm3", GATED | {"no_rope_layers": [0, 1, 1, 0], "use_sliding_window": True, "sliding_window": 6,
                                                   "attention_bias": True, "mlp_bias": True, "rope_theta": 1000.0,
-                                                  "intermediate_size": 48, "tie_word_embeddings": False}),
+                                                  "intermediate_size": 40, "tie_word_embeddings": False}),
     "gemma3": Variant("as Gemma 3: every third layer full, the others see 6 positions, two rotations in the older style, one of "
                       "them linear, query_pre_attn_scalar 16, tied",
                       "gemma3_text", GATED | {"head_dim": 8, "sliding_window": 6, "sliding_window_pattern": 3, "rope_theta": 5000.0,
@@ -104,14 +104,17 @@ VARIANTS = {
                                                     "rope_parameters": {"full_attention": YARN | {"rope_theta": 500.0},
                                                                         "sliding_attention": {"rope_type": "default",
                                                                                               "rope_theta": 50.0}},
-                                                    "query_pre_attn_scalar": 12, "attention_bias": True, "intermediate_size": 48,
+                                                    "query_pre_attn_scalar": 12, "attention_bias": True, "intermediate_size": 40,
                                                     "tie_word_embeddings": False}),
 }
 
 
 def make_tokenizer() -> Tokenizer:
-    """Some bytes and one pair of them, since a GGUF file holds no empty list: the tests give token ids."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())[: VOCABULARY - len(SPECIAL) - 1]
+    """Some bytes, those of the text in tests/damage_main.cc among them, and one pair: a GGUF file holds no empty list."""
+    needed = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str("The sea is 12 \U0001f30a deep.")
+    alphabet = sorted(set("".join(part for part, _ in needed)))
+    others = [byte for byte in sorted(pre_tokenizers.ByteLevel.alphabet()) if byte not in alphabet]
+    alphabet += others[: VOCABULARY - len(SPECIAL) - 1 - len(alphabet)]
     pair = (alphabet[0], alphabet[1])
     tokens = SPECIAL + alphabet + ["".join(pair)]
     tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=[pair]))

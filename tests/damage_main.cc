@@ -216,6 +216,8 @@ class Model {
       const std::string file = entry.path().filename().string();
       if (file == "expected.json") continue;
       const bool binary = entry.path().extension() == ".safetensors";
+      // Other kinds of weights are not read where these are.
+      if (!binary && entry.path().extension() != ".json") continue;
       (binary ? binaries_ : texts_).emplace_back(entry.path(), entry.file_size());
     }
     const auto by_path = [](const Victim& a, const Victim& b) { return a.path() < b.path(); };

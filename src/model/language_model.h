@@ -127,8 +127,8 @@ class LanguageModel {
   virtual void forward(std::span<const SequenceStep> steps, ForwardOutput& output,
                        HiddenStateSink* sink) = 0;
 
-  /// The final norm of hidden states, [rows][width] both. Throws std::invalid_argument if the sizes
-  /// differ or are no multiple of the width.
+  /// The final norm of hidden states, [rows][width] both; the states as they are if the model has
+  /// none. Throws std::invalid_argument if the sizes differ or are no multiple of the width.
   virtual void final_norm(std::span<const float> hidden, std::span<float> normed) = 0;
   /// The logits of hidden states before the final norm, [rows][width]: those that forward() gives
   /// for rows that end with these states, bit for bit. Writes nothing but the logits of `output`.
