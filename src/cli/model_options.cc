@@ -46,7 +46,7 @@ RunningModel::RunningModel(const ModelOption& model, const EngineOptions& option
 
 std::string depth_help() {
   return "which layers generated tokens run: full, first:K, uniform:K, random:K, random-free:K, "
-         "block:K or layers:1,3,5-9";
+         "block:K, ranked:K or layers:1,3,5-9";
 }
 
 }  // namespace fathom
