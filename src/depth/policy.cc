@@ -70,8 +70,8 @@ std::string layer_list(const std::vector<LayerIndex>& layers) {
   return layers.empty() ? "" : Route::of(layers, layers.back().number()).to_string();
 }
 
-Route ranked_route(std::int32_t cost, std::int32_t depth, const Ranking* ranking) {
-  if (ranking == nullptr) throw InputError("needs a ranking of the model's layers");
+Route ranked_route(std::int32_t cost, std::int32_t depth, const std::optional<Ranking>& ranking) {
+  if (!ranking) throw InputError("needs a ranking of the model's layers");
   if (ranking->depth() != depth) {
     throw InputError(fmt::format("the ranking is of a model of {} layers; this one has {}",
                                  ranking->depth(), depth));
@@ -134,7 +134,7 @@ std::string to_string(const DepthPolicy& policy) {
 }
 
 Route resolve(const DepthPolicy& policy, std::int32_t depth, std::uint64_t seed,
-              std::uint64_t sequence, const Ranking* ranking) {
+              std::uint64_t sequence, const std::optional<Ranking>& ranking) {
   try {
     return std::visit(
         Overloaded{

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -66,7 +67,7 @@ std::string to_string(const DepthPolicy& policy);
 /// the random policies, `ranking` is the model's, for those that need it. Throws InputError naming
 /// the policy if it does not fit the depth or the ranking, or needs one and there is none.
 Route resolve(const DepthPolicy& policy, std::int32_t depth, std::uint64_t seed,
-              std::uint64_t sequence, const Ranking* ranking = nullptr);
+              std::uint64_t sequence, const std::optional<Ranking>& ranking = std::nullopt);
 
 /// Whether resolve() wants a ranking for it.
 bool needs_ranking(const DepthPolicy& policy);

@@ -87,12 +87,12 @@ TEST(Policy, RankedTakesTheRankingsRoute) {
   const DepthPolicy policy = parse_policy("ranked:2");
   EXPECT_TRUE(needs_ranking(policy));
   EXPECT_FALSE(needs_ranking(parse_policy("uniform:2")));
-  const Ranking ranking(6, {Route::block(2, 6)});
-  EXPECT_EQ(resolve(policy, 6, 0, 0, &ranking), Route::block(2, 6));
-  EXPECT_EQ(resolve(parse_policy("ranked:6"), 6, 0, 0, &ranking), Route::full(6));
-  EXPECT_THAT(error_of<InputError>([&] { resolve(parse_policy("ranked:3"), 6, 0, 0, &ranking); }),
+  const std::optional<Ranking> ranking(std::in_place, 6, std::vector{Route::block(2, 6)});
+  EXPECT_EQ(resolve(policy, 6, 0, 0, ranking), Route::block(2, 6));
+  EXPECT_EQ(resolve(parse_policy("ranked:6"), 6, 0, 0, ranking), Route::full(6));
+  EXPECT_THAT(error_of<InputError>([&] { resolve(parse_policy("ranked:3"), 6, 0, 0, ranking); }),
               testing::AllOf(HasSubstr("ranked:3"), HasSubstr("2, 6")));
-  EXPECT_THAT(error_of<InputError>([&] { resolve(policy, 7, 0, 0, &ranking); }),
+  EXPECT_THAT(error_of<InputError>([&] { resolve(policy, 7, 0, 0, ranking); }),
               testing::AllOf(HasSubstr("ranked:2"), HasSubstr("6 layers"), HasSubstr("has 7")));
   EXPECT_THAT(error_of<InputError>([&] { resolve(policy, 6, 0, 0); }),
               testing::AllOf(HasSubstr("ranked:2"), HasSubstr("needs a ranking")));
