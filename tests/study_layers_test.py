@@ -38,18 +38,23 @@ def layers_of(text):
 class StudyLayersTest(ProgramTest):
     """Runs in a folder of its own, on a tiny model."""
 
-    OPTIONS = ("--limit", "12", "--random-routes", "10", "--beam", "2", "--raw")
+    OPTIONS = {"--limit": 12, "--random-routes": 10, "--beam": 2}
 
     def setUp(self):
         self.folder = Path(tempfile.mkdtemp(prefix="fathom_layers_"))
         self.addCleanup(shutil.rmtree, self.folder)
         self.out = self.folder / "run"
+        # Rows that fit into the tiny model's context of 256.
+        self.data = self.folder / "short.jsonl"
+        rows = [row for row in PROMPTS.read_text().splitlines() if len(row) < 300]
+        self.data.write_text("".join(row + "\n" for row in rows))
         self.depth = json.loads((TINY / "config.json").read_text())["num_hidden_layers"]
 
-    def arguments(self, *more, out=None, data=PROMPTS):
-        """The arguments of a small study."""
-        return ["study", "layers", "--model", TINY, "--data", data, "--out", out or self.out,
-                *self.OPTIONS, *more]
+    def arguments(self, *more, out=None, data=None):
+        """The arguments of a small study; `more` may give OPTIONS other values."""
+        options = {**self.OPTIONS, **dict(zip(more[::2], more[1::2]))}
+        return ["study", "layers", "--model", TINY, "--data", data or self.data, "--out",
+                out or self.out, "--raw", *(word for pair in options.items() for word in pair)]
 
     def study(self, *more, **where):
         return self.fathom(*self.arguments(*more, **where), timeout=300)
@@ -101,7 +106,7 @@ class RunTest(StudyLayersTest):
     def test_the_likelihood_is_that_of_score(self):
         self.study_ok("--max-response-tokens", "1000")
         scored = json.loads(self.fathom_ok(
-            "score", "--model", TINY, "--data", PROMPTS, "--limit", "12", "--raw", "--depth",
+            "score", "--model", TINY, "--data", self.data, "--limit", "12", "--raw", "--depth",
             "uniform:2", "--per-token", "--json"))["depths"][0]["rows"]
         route = [row["layers"] for row in read_csv(self.out / "routes.csv")
                  if row["method"] == "uniform" and row["cost"] == "2"][0]
@@ -172,8 +177,9 @@ class RefusalTest(StudyLayersTest):
     def test_bad_options(self):
         self.assert_refused(self.fathom("study", "layers"), "--data")
         self.assert_refused(self.fathom("study", "layers", "--data", PROMPTS), "--out")
-        for option in ("--limit=0", "--beam=0", "--max-response-tokens=1", "--random-routes=-1"):
-            self.assert_refused(self.study(option), option.split("=")[0])
+        for option, value in (("--limit", 0), ("--beam", 0), ("--max-response-tokens", 1),
+                              ("--random-routes", -1)):
+            self.assert_refused(self.study(option, value), option)
         self.assert_refused(self.study(data=self.folder / "none.jsonl"), "none.jsonl")
 
     def test_a_half_without_rows(self):
@@ -186,7 +192,7 @@ class RefusalTest(StudyLayersTest):
 
     def test_rows_that_cannot_be_measured_are_left_out_and_said(self):
         data = self.folder / "data.jsonl"
-        rows = PROMPTS.read_text().splitlines()[:6]
+        rows = self.data.read_text().splitlines()[:6]
         rows[2] = json.dumps({"prompt": "a", "response": ""})
         rows[3] = json.dumps({"prompt": "a", "response": "sea " * 5000})
         data.write_text("\n".join(rows) + "\n")
@@ -211,7 +217,7 @@ class RankingTest(StudyLayersTest):
             self.assertEqual(json.loads(result.out)["route"], route["layers"])
             self.assertEqual(json.loads(result.out)["depth"], f"ranked:{route['cost']}")
         scored = json.loads(self.fathom_ok(
-            "score", "--model", TINY, "--data", PROMPTS, "--limit", "2", "--raw", "--json",
+            "score", "--model", TINY, "--data", self.data, "--limit", "2", "--raw", "--json",
             "--depth", f"ranked:2,layers:{ranking['routes'][1]['layers']}", "--ranking",
             self.out / "ranking.json"))["depths"]
         self.assertEqual(scored[0]["nll"], scored[1]["nll"])

@@ -38,6 +38,10 @@ constexpr std::array method_names{
     MethodName{"random", "random routes", "the best of the random routes"},
 };
 
+// The first of them, which look at the model.
+constexpr std::ptrdiff_t chosen_methods = 4;
+constexpr std::string_view random_legend = "random routes";
+
 const MethodName& name_of(std::string_view method) {
   return *std::find_if(method_names.begin(), method_names.end(),
                        [&](const MethodName& each) { return each.method == method; });
@@ -222,12 +226,20 @@ Json tooltip_of(std::string_view name, std::string_view title) {
 Figure leave_one_out(const Layers& layers) {
   struct Measure {
     std::string_view name, title, axis;
+    std::array<double, 5> ticks;  // on a scale that is logarithmic from the second on
   };
   constexpr std::array measures{
-      Measure{"excess", "NLL above the full model's", "nats a token"},
-      Measure{"divergence", "KL divergence from the full model", "nats a token"},
-      Measure{"distance", "Final state: 1 - cosine with the full model's", "1 - cosine"},
-      Measure{"influence", "Block influence: 1 - cosine of input and output", "1 - cosine"},
+      Measure{"excess", "NLL above the full model's", "nats a token", {0, 0.1, 0.4, 1.5, 6}},
+      Measure{
+          "divergence", "KL divergence from the full model", "nats a token", {0, 0.1, 0.4, 1.5, 6}},
+      Measure{"distance",
+              "Final state: 1 - cosine with the full model's",
+              "1 - cosine",
+              {0, 0.03, 0.1, 0.3, 1}},
+      Measure{"influence",
+              "Block influence: 1 - cosine of input and output",
+              "1 - cosine",
+              {0, 0.03, 0.1, 0.3, 1}},
   };
   Figure figure{
       .id = "leave-one-out",
@@ -267,6 +279,9 @@ Figure leave_one_out(const Layers& layers) {
       return fmt::format("{}_{}", measure.name, which);
     };
     Json y = field(end("mean"), "quantitative", measure.axis);
+    // A few layers are worth a hundred times as much as most.
+    y["scale"] = {{"type", "symlog"}, {"constant", measure.ticks[1]}};
+    y["axis"] = {{"values", measure.ticks}};
     Json low = y;
     low["field"] = end("low");
     const Json tooltip =
@@ -284,45 +299,60 @@ Figure leave_one_out(const Layers& layers) {
   return figure;
 }
 
-// One panel of the curves: those points whose cost is `from` or more.
-Json curve_view(std::string_view title, std::int32_t from, const Json& names) {
+/// A panel of curves: those of some methods, where at least `from` layers run.
+struct CurvePanel {
+  std::string title;
+  std::int32_t from = 1;
+  std::vector<std::string_view> legends;  // of the methods
+};
+
+// `names` are all methods of the figure, so that a method has one colour in all panels.
+Json curve_view(const CurvePanel& panel, const Json& names) {
   const auto y = [](std::string_view end) {
     Json json = field(fmt::format("nll_{}", end), "quantitative", "nats a token");
     json["scale"] = {{"zero", false}};
     return json;
   };
+  Json x = field("cost", "quantitative", "layers run");
+  x["scale"] = {{"zero", false}};
   Json route = field("method", "nominal", nullptr);
-  route["sort"] = names;
+  route["scale"] = {{"domain", names}};
   Json color = route;
   color["legend"] = {{"symbolType", "stroke"}, {"symbolSize", 300}};  // a piece of the line
-  color["scale"] = {{"domain", names}};
-  Json dash = route;
-  dash["scale"] = {{"domain", names}};
   const Json tooltip =
       Json::array({field("method", "nominal", "route"), field("cost", "quantitative", "layers run"),
                    tooltip_of("nll_mean", "mean"), tooltip_of("nll_low", "95% from"),
                    tooltip_of("nll_high", "95% to"), field("layers", "nominal", "layers")});
-  const Json curve = Json::array({{{"filter", "datum.method != 'random routes'"}}});
-  const Json random = Json::array({{{"filter", "datum.method == 'random routes'"}}});
-  return {{"title", title},
-          {"transform", Json::array({{{"filter", fmt::format("datum.cost >= {}", from)}}})},
-          {"encoding",
-           {{"x", field("cost", "quantitative", "layers run")}, {"color", std::move(color)}}},
-          {"layer",
-           Json::array(
-               {{{"transform", random},
-                 {"mark",
-                  {{"type", "tick"}, {"thickness", 1}, {"opacity", 0.5}, {"orient", "horizontal"}}},
-                 {"encoding", {{"y", y("mean")}, {"tooltip", tooltip}}}},
-                {{"transform", curve},
-                 {"mark", {{"type", "area"}, {"opacity", 0.12}}},
-                 {"encoding", {{"y", y("low")}, {"y2", {{"field", "nll_high"}}}}}},
-                {{"transform", curve},
-                 {"mark", "line"},
-                 {"encoding", {{"y", y("mean")}, {"strokeDash", std::move(dash)}}}},
-                {{"transform", curve},
-                 {"mark", {{"type", "point"}, {"size", 30}}},
-                 {"encoding", {{"y", y("mean")}, {"tooltip", tooltip}}}}})}};
+  const auto only = [](std::vector<std::string_view> legends) {
+    return Json::array({{{"filter", {{"field", "method"}, {"oneOf", std::move(legends)}}}}});
+  };
+  std::vector<std::string_view> curves = panel.legends;
+  const bool random = std::erase(curves, random_legend) > 0;
+  Json layers = Json::array();
+  if (random) {
+    layers.push_back({{"transform", only({random_legend})},
+                      {"mark",
+                       {{"type", "tick"},
+                        {"thickness", 1},
+                        {"opacity", 0.6},
+                        {"orient", "horizontal"},
+                        {"color", "#888888"}}},
+                      {"encoding", {{"y", y("mean")}, {"tooltip", tooltip}}}});
+  }
+  layers.push_back(
+      {{"transform", only(curves)},
+       {"mark", {{"type", "area"}, {"opacity", 0.12}}},
+       {"encoding", {{"y", y("low")}, {"y2", {{"field", "nll_high"}}}, {"color", color}}}});
+  layers.push_back({{"transform", only(curves)},
+                    {"mark", "line"},
+                    {"encoding", {{"y", y("mean")}, {"color", color}, {"strokeDash", route}}}});
+  layers.push_back({{"transform", only(curves)},
+                    {"mark", {{"type", "point"}, {"size", 30}}},
+                    {"encoding", {{"y", y("mean")}, {"color", color}, {"tooltip", tooltip}}}});
+  return {{"title", panel.title},
+          {"transform", Json::array({{{"filter", fmt::format("datum.cost >= {}", panel.from)}}})},
+          {"encoding", {{"x", std::move(x)}}},
+          {"layer", std::move(layers)}};
 }
 
 Figure nll_figure(const Layers& layers) {
@@ -332,7 +362,8 @@ Figure nll_figure(const Layers& layers) {
       .caption =
           "Mean negative log-likelihood of the held-out answers' tokens against the number "
           "of layers run, each row weighing the same; bands are 95% bootstrap intervals. "
-          "Lower is better. Searches and blocks were chosen on the other half.",
+          "Lower is better. Searches and blocks were chosen on the other half. Grey ticks are "
+          "random routes.",
       .table = {{"method", "cost", "layers"}, {}}};
   add_columns(figure.table, "nll");
   Json values = Json::array();
@@ -353,17 +384,22 @@ Figure nll_figure(const Layers& layers) {
   for (const MethodName& method : method_names) {
     const std::vector<const Point*> points = layers.of(method.method);
     if (points.empty()) continue;
-    names.push_back(method.legend);
+    if (method.legend != random_legend) names.push_back(method.legend);
     for (const Point* const point : points) add(method, *point);
     // All curves end at the full model.
     if (method.method != "random") add(method, layers.full());
   }
   figure.spec = new_spec(figure.title);
   figure.spec["data"] = {{"values", std::move(values)}};
-  const std::int32_t upper = layers.depth() * 2 / 3;
-  figure.spec["concat"] =
-      Json::array({curve_view("All costs", 1, names),
-                   curve_view(fmt::format("From {} layers on", upper), upper, names)});
+  std::vector<std::string_view> all;
+  for (const MethodName& method : method_names) all.push_back(method.legend);
+  const std::int32_t third = std::max(1, layers.depth() / 3);
+  figure.spec["concat"] = Json::array(
+      {curve_view({.title = "All", .legends = all}, names),
+       curve_view({.title = fmt::format("What was chosen by measuring, from {} layers on", third),
+                   .from = third,
+                   .legends = std::vector(all.begin(), all.begin() + chosen_methods)},
+                  names)});
   return figure;
 }
 
