@@ -34,7 +34,7 @@ for depth in "${depths[@]}"; do
   status=0
   # The answer streams to the terminal; the statistics, on standard error, are kept for the table.
   build/demo/fathom generate --model "$model" --prompt "$question" --depth "$depth" \
-    --max-new-tokens "$max_new_tokens" 2>"$stats" || status=$?
+    --max-new-tokens "$max_new_tokens" --repetition-penalty 1.15 2>"$stats" || status=$?
   echo
   cat "$stats" >&2
   if [[ $status -ne 0 ]]; then

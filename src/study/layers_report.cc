@@ -280,8 +280,8 @@ Figure leave_one_out(const Layers& layers) {
     };
     Json y = field(end("mean"), "quantitative", measure.axis);
     // A few layers are worth a hundred times as much as most.
-    y["scale"] = {{"type", "symlog"}, {"constant", measure.ticks[1]}};
-    y["axis"] = {{"values", measure.ticks}};
+    y["scale"] = {{"type", "symlog"}, {"constant", measure.ticks[1]}, {"nice", false}};
+    y["axis"] = {{"values", measure.ticks}, {"format", "~g"}};
     Json low = y;
     low["field"] = end("low");
     const Json tooltip =
@@ -470,14 +470,15 @@ std::vector<Verdict> verdicts_of(const Layers& layers) {
     verdicts.push_back(
         judge_above(std::move(claim), std::move(source), against(layers, method), 0));
   };
-  add("Routes found by search leave the answers likelier than uniform skipping.", "[ours]",
+  add("Routes found by search leave the answers likelier than uniform skipping does.", "[ours]",
       "uniform");
-  add("They do so than early exit.", "[ours]", "first");
-  add("They do so than dropping the consecutive block that is best dropped.", "[ours]", "block");
-  add("They do so than dropping the layers of least block influence.", "[Men et al. 2024]",
-      "influence");
+  add("They leave them likelier than early exit does.", "[ours]", "first");
+  add("They leave them likelier than dropping the best consecutive block does.", "[ours]", "block");
+  add("They leave them likelier than dropping the layers of least block influence does.",
+      "[Men et al. 2024]", "influence");
   if (layers.options().random_routes > 0) {
-    add("They do so than the best of the random routes at each cost.", "[ours]", "random");
+    add("They leave them likelier than the best of the random routes of each cost does.", "[ours]",
+        "random");
   }
   std::vector<PairedComparison> searches;
   for (std::int32_t cost = 2; cost < layers.depth(); ++cost) {
@@ -518,26 +519,27 @@ std::string summary_of(const Layers& layers) {
 }
 
 std::vector<std::string> choices_of(const LayersOptions& options) {
-  return {
-      "The prompt runs all layers; routes are of the answer's tokens [Glavas24 section 2].",
-      fmt::format("Of each answer the first {} tokens are measured.", options.max_response_tokens),
-      "NLL is over y_1..y_T, of which y_1 costs no routed pass; divergence and similarity are over "
+  std::vector<std::string> choices;
+  const auto add = [&](std::string choice) { choices.push_back(std::move(choice)); };
+  add("The prompt runs all layers; routes are of the answer's tokens [Glavas24 section 2].");
+  add(fmt::format("Of each answer the first {} tokens are measured.", options.max_response_tokens));
+  add("NLL is over y_1..y_T, of which y_1 costs no routed pass; divergence and similarity are over "
       "the positions whose inputs are y_1..y_(T-1). Means are over a row's tokens first, then over "
-      "rows; intervals are bootstrap (BCa) over rows.",
-      "Of each two rows that follow each other one is drawn for the search, the other is held out. "
-      "All that is shown is measured on the held-out half, but for search_nll.",
-      "Elimination leaves out, again and again, the layer without which the searched answers are "
-      "likeliest. Beam search does the same from the best routes of each cost.",
-      "The block is, of all consecutive ones of its length, the one that is best left out on the "
+      "rows; intervals are bootstrap (BCa) over rows.");
+  add("Of each two rows that follow each other one is drawn for the search, the other is held out. "
+      "All that is shown is measured on the held-out half, but for search_nll.");
+  add("Elimination leaves out, again and again, the layer without which the searched answers are "
+      "likeliest. Beam search does the same from the best routes of each cost.");
+  add("The block is, of all consecutive ones of its length, the one that is best left out on the "
       "searched half. Block influence is ShortGPT's, measured there too: its layers are left out "
-      "from the least influence on [Men et al. 2024].",
-      fmt::format(
-          "{} random routes run layer 1 and others drawn evenly, spread evenly over the "
-          "costs at which blocks are compared: every other one of the upper two thirds. The "
-          "best of them is chosen on the held-out half, which favours it.",
-          options.random_routes),
-      "Verdicts compare where routes differ and two layers or more run.",
-  };
+      "from the least influence on [Men et al. 2024].");
+  add(fmt::format(
+      "{} random routes run layer 1 and others drawn evenly, spread evenly over the "
+      "costs at which blocks are compared: every other one of the upper two thirds. The "
+      "best of them is chosen on the held-out half, which favours it.",
+      options.random_routes));
+  add("Verdicts compare where routes differ and two layers or more run.");
+  return choices;
 }
 
 RankingFile ranking_of(const Layers& layers, const RunConfig& config) {
