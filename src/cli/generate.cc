@@ -300,7 +300,7 @@ Command add_generate(CLI::App& program) {
   options->add_to(*command);
   command->add_flag("--json", options->json, "print one JSON object (docs/json.md)");
   add_example(*command,
-              "fathom generate --prompt 'Why is the sky blue?' --depth layers:1-11,14-30");
+              "fathom generate --prompt 'Why is the sky blue?' --depth ranked:28");
   return {command, [options, start] { return run(*options, start); }};
 }
 

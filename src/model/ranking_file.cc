@@ -42,7 +42,7 @@ JsonFields require_object(const JsonFields& fields, std::string_view key) {
 Route parse_route(const JsonFields& fields, std::int32_t depth) {
   const std::string& layers = fields.require_string("layers");
   const std::uint64_t cost = fields.require_unsigned("cost", most_layers);
-  const Route route = [&] {
+  Route route = [&] {
     try {
       return resolve(parse_policy("layers:" + layers), depth, 0, 0);
     } catch (const InputError& error) {
