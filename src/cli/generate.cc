@@ -299,8 +299,7 @@ Command add_generate(CLI::App& program) {
                       "keys a prompt's random draws, as its id does in --batch-file");
   options->add_to(*command);
   command->add_flag("--json", options->json, "print one JSON object (docs/json.md)");
-  add_example(*command,
-              "fathom generate --prompt 'Why is the sky blue?' --depth ranked:28");
+  add_example(*command, "fathom generate --prompt 'Why is the sky blue?' --depth ranked:28");
   return {command, [options, start] { return run(*options, start); }};
 }
 
