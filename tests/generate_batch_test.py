@@ -325,7 +325,7 @@ class RefusalTest(BatchTest):
             ('{"id":"b"}', ["prompt"]),
             ('{"id":"b","prompt":"x","depth":"first:31"}', ["first:31", "1 to 30"]),
             ('{"id":"b","prompt":"x","depth":"deep"}', ["deep"]),
-            ('{"id":"b","prompt":"x","depth":"ranked:4"}', ["ranked"]),
+            ('{"id":"b","prompt":"x","depth":"ranked:31"}', ["ranked:31", "30"]),
             ('{"id":"b","prompt":"x","max_new_tokens":0}', ["max_new_tokens"]),
             ('{"id":"b","prompt":"x","seed":"one"}', ["seed"]),
             ('{"id":"b","prompt":"x","temperature":-1}', ["temperature"]),

@@ -15,7 +15,7 @@ from goldens import agreement, read_golden
 from program import PROGRAM, ProgramTest, model_path
 
 END_TOKENS = {0, 2}
-LATER_POLICIES = ["ranked:10", "confidence:0.5", "controller:file", "router:file@10"]
+LATER_POLICIES = ["confidence:0.5", "controller:file", "router:file@10"]
 
 
 class Generating(ProgramTest):

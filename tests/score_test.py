@@ -168,7 +168,7 @@ class ScoreTest(ProgramTest):
         self.refuse("", str(self.file), "no rows")
         row = '{"prompt": "a", "response": "b"}'
         for option, words in {
-            "--depth=first:31": ["31", "1 to 30"], "--depth=full,": ["depth"], "--depth=ranked:4": ["ranked"],
+            "--depth=first:31": ["31", "1 to 30"], "--depth=full,": ["depth"], "--depth=router:r@4": ["router", "not available"],
             "--limit=0": ["limit"], "--seed=-1": ["seed"], "--precision=half": ["precision"],
         }.items():
             self.refuse(row, *words, args=[option])

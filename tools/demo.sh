@@ -8,9 +8,10 @@ cd "$(dirname "$0")/.."
 
 question=${1:-Why is the sky blue?}
 max_new_tokens=64
-# Policies as `fathom generate --depth` takes them; the default model has 30 layers. The second
-# leaves out the four layers (10, 12, 13, 17) that the answers miss least.
-depths=(full 'layers:1-9,11,14-16,18-30' uniform:28 uniform:20 uniform:15 first:15)
+# Policies as `fathom generate --depth` takes them; the default model has 30 layers. ranked:K runs the K that
+# a search found best (models/README.md), uniform:26 as many as ranked:26. A shallow model that takes the
+# likeliest token each time soon repeats itself, hence the penalty.
+depths=(full ranked:28 ranked:26 ranked:24 ranked:20 uniform:26)
 
 tools/setup.sh
 model=$(tools/fetch_model.sh)
@@ -33,7 +34,7 @@ for depth in "${depths[@]}"; do
   status=0
   # The answer streams to the terminal; the statistics, on standard error, are kept for the table.
   build/demo/fathom generate --model "$model" --prompt "$question" --depth "$depth" \
-    --max-new-tokens "$max_new_tokens" 2>"$stats" || status=$?
+    --max-new-tokens "$max_new_tokens" --repetition-penalty 1.15 2>"$stats" || status=$?
   echo
   cat "$stats" >&2
   if [[ $status -ne 0 ]]; then

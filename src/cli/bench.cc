@@ -28,6 +28,7 @@ namespace {
 struct Options {
   ModelOption model;
   EngineOptions engine;
+  RankingOption ranking;
   std::string depth = "full";
   std::size_t prompt_tokens = 512;
   std::size_t new_tokens = 128;
@@ -339,10 +340,11 @@ int run(const Options& options) {
   RunningModel running(options.model, options.engine);
   const StopFlag& stop = stop_on_interrupt();
   std::vector<Measured> depths;
+  const std::optional<Ranking> ranking = options.ranking.find(running.model().files(), policies);
   for (const DepthPolicy& policy : policies) {
-    depths.push_back(
-        {.policy = policy,
-         .selector = RouteSelector(resolve(policy, running.model().config().depth(), 0, 0))});
+    depths.push_back({.policy = policy,
+                      .selector = RouteSelector(
+                          resolve(policy, running.model().config().depth(), 0, 0, ranking))});
   }
   results.bandwidth = measure_read_bandwidth(running.team());
   Bench bench(options, running.model(), running.team(), stop);
@@ -374,6 +376,7 @@ Command add_bench(CLI::App& program) {
   CLI::App* const command = program.add_subcommand(
       "bench", "How fast a model runs at each depth, against what the machine allows");
   options->model.add_to(*command);
+  options->ranking.add_to(*command);
   command->add_option("--depth", options->depth, "policies, separated by commas; " + depth_help())
       ->capture_default_str();
   const auto positive = CLI::Range(std::size_t{1}, std::size_t{1} << 30);

@@ -126,6 +126,7 @@ class Answerer {
       : options_(options),
         policy_(parse_policy(options.depth)),
         running_(options.model, options.engine),
+        ranking_(options.ranking.find(running_.model().files(), std::span(&policy_, 1))),
         prompts_(running_.model().files(), options.format()),
         stop_(stop_on_interrupt()) {
     // A depth that does not fit the model is told before anything is computed.
@@ -176,7 +177,7 @@ class Answerer {
  private:
   [[nodiscard]] Route route(std::uint64_t turn) const {
     return resolve(policy_, running_.model().config().depth(), options_.generate.seed,
-                   sequence(turn));
+                   sequence(turn), ranking_);
   }
   [[nodiscard]] std::uint64_t sequence(std::uint64_t turn) const {
     return options_.id ? sequence_key(*options_.id) : turn;
@@ -198,6 +199,7 @@ class Answerer {
   const Options& options_;
   DepthPolicy policy_;
   mutable RunningModel running_;
+  std::optional<Ranking> ranking_;
   PromptMaker prompts_;
   const StopFlag& stop_;
   std::unique_ptr<KvCache> cache_;
@@ -297,8 +299,7 @@ Command add_generate(CLI::App& program) {
                       "keys a prompt's random draws, as its id does in --batch-file");
   options->add_to(*command);
   command->add_flag("--json", options->json, "print one JSON object (docs/json.md)");
-  add_example(*command,
-              "fathom generate --prompt 'Why is the sky blue?' --depth layers:1-11,14-30");
+  add_example(*command, "fathom generate --prompt 'Why is the sky blue?' --depth ranked:28");
   return {command, [options, start] { return run(*options, start); }};
 }
 

@@ -38,18 +38,23 @@ struct Task {
   GenerateOptions options;
 };
 
+DepthPolicy policy_of(const PromptRow& row, const GenerateCommandOptions& options) {
+  return row.depth ? *row.depth : parse_policy(options.depth);
+}
+
 Task make_task(const PromptRow& row, const GenerateCommandOptions& options,
-               const PromptMaker& prompts, const ModelFiles& model) {
+               const PromptMaker& prompts, const ModelFiles& model,
+               const std::optional<Ranking>& ranking) {
   GenerateOptions own = options.generate;
   own.end_tokens = model.end_tokens;
   own.sequence = sequence_key(row.id);
   own.max_new_tokens = row.max_new_tokens.value_or(own.max_new_tokens);
   own.seed = row.seed.value_or(own.seed);
   own.sampling.temperature = row.temperature.value_or(own.sampling.temperature);
-  const DepthPolicy policy = row.depth ? *row.depth : parse_policy(options.depth);
+  const DepthPolicy policy = policy_of(row, options);
   std::vector<TokenId> prompt = options.prompt_tokens(prompts, row.prompt);
   check_prompt_length(prompt, model.config);
-  RouteSelector selector(resolve(policy, model.config.depth(), own.seed, own.sequence));
+  RouteSelector selector(resolve(policy, model.config.depth(), own.seed, own.sequence, ranking));
   return {.id = row.id,
           .policy = policy,
           .selector = std::move(selector),
@@ -60,11 +65,14 @@ Task make_task(const PromptRow& row, const GenerateCommandOptions& options,
 std::vector<Task> make_tasks(const std::vector<PromptRow>& rows, const std::string& file,
                              const GenerateCommandOptions& options, const PromptMaker& prompts,
                              const ModelFiles& model) {
+  std::vector<DepthPolicy> policies;
+  for (const PromptRow& row : rows) policies.push_back(policy_of(row, options));
+  const std::optional<Ranking> ranking = options.ranking.find(model, policies);
   std::vector<Task> tasks;
   tasks.reserve(rows.size());
   for (const PromptRow& row : rows) {
     try {
-      tasks.push_back(make_task(row, options, prompts, model));
+      tasks.push_back(make_task(row, options, prompts, model, ranking));
     } catch (const InputError& error) {
       throw FileError(file, fmt::format("line {}", row.line), error.what());
     }
@@ -126,6 +134,8 @@ void check_row(const JsonLine& row, const Task& task, const Json& run) {
     differences.emplace_back("another prompt, with --system and --raw as they are now");
   }
   compare(row.value, "depth", to_string(task.policy));
+  // Of one policy too: another ranking has other routes.
+  compare(row.value, "route", task.selector.route().to_string());
   const Json wanted = made_with(task, run);
   for (const auto& [key, now] : wanted.items()) compare(made->object(), key, now);
   if (differences.empty()) return;

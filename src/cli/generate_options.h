@@ -22,6 +22,7 @@ struct GenerateCommandOptions {
   std::optional<std::string> system;
   bool raw = false;
   std::string depth = "full";
+  RankingOption ranking;
   GenerateOptions generate;
 
   void add_to(CLI::App& command);

@@ -1,5 +1,6 @@
 #include "cli/model_options.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include <fmt/format.h>
@@ -8,6 +9,8 @@
 #include "base/error.h"
 #include "kernels/kernels.h"
 #include "model/default_model.h"
+#include "model/model_hash.h"
+#include "model/ranking_file.h"
 
 namespace fathom {
 void ModelOption::add_to(CLI::App& command) {
@@ -44,9 +47,37 @@ RunningModel::RunningModel(const ModelOption& model, const EngineOptions& option
       model_(model.open(), options.precision == "exact" ? Precision::exact : Precision::fast,
              kernels(), *team_) {}
 
+void RankingOption::add_to(CLI::App& command) {
+  command.add_option("--ranking", path,
+                     "what ranked:K reads, as `fathom study layers` writes it; default: the one "
+                     "that fathom carries for the model, if it does");
+}
+
+std::optional<Ranking> RankingOption::find(const ModelFiles& model,
+                                           std::span<const DepthPolicy> policies) const {
+  if (std::none_of(policies.begin(), policies.end(), needs_ranking)) return std::nullopt;
+  if (!path.empty()) {
+    const RankingFile file = read_ranking(path);
+    // Not by its hash: a model in another number format does without the same layers.
+    if (file.layers != model.config.depth()) {
+      throw FileError(path, "model.layers",
+                      fmt::format("{} found; the model has {}", file.layers, model.config.depth()));
+    }
+    return file.ranking();
+  }
+  const auto shipped = shipped_ranking(model_sha256(model.path));
+  if (!shipped) {
+    throw InputError(
+        fmt::format("{}: fathom carries no ranking of this model's layers, which ranked:K needs; "
+                    "`fathom study layers` makes one, and --ranking FILE names it",
+                    model.path));
+  }
+  return shipped->ranking();
+}
+
 std::string depth_help() {
   return "which layers generated tokens run: full, first:K, uniform:K, random:K, random-free:K, "
-         "block:K or layers:1,3,5-9";
+         "block:K, ranked:K or layers:1,3,5-9";
 }
 
 }  // namespace fathom

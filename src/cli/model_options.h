@@ -1,6 +1,8 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,6 +43,17 @@ class RunningModel {
  private:
   std::unique_ptr<ThreadTeam> team_;  // the model refers to it
   CpuModel model_;
+};
+
+/// --ranking, where a depth policy is given.
+struct RankingOption {
+  std::string path;  ///< empty: the ranking that fathom carries for the model
+
+  void add_to(CLI::App& command);
+  /// The model's ranking, if one of the policies needs it. Throws InputError that says how to make
+  /// one if there is none, FileError if the file is no ranking of a model with as many layers.
+  [[nodiscard]] std::optional<Ranking> find(const ModelFiles& model,
+                                            std::span<const DepthPolicy> policies) const;
 };
 
 /// The text of a depth policy option's help.

@@ -26,6 +26,7 @@ namespace {
 struct Options {
   ModelOption model;
   EngineOptions engine;
+  RankingOption ranking;
   std::string data;
   std::string depth = "full";
   std::size_t limit = std::numeric_limits<std::size_t>::max();
@@ -66,8 +67,8 @@ struct Total {
 Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
 ScoredRow score_row(CpuModel& model, const PromptMaker& prompts, const Example& example,
-                    const std::vector<DepthPolicy>& policies, std::uint64_t seed,
-                    const StopFlag& stop) {
+                    const std::vector<DepthPolicy>& policies, const std::optional<Ranking>& ranking,
+                    std::uint64_t seed, const StopFlag& stop) {
   const std::vector<TokenId> prompt = prompts.example(example);
   ScoredRow row{
       .id = example.id,
@@ -82,7 +83,7 @@ ScoredRow score_row(CpuModel& model, const PromptMaker& prompts, const Example& 
   if (!prefill(model, *cache, prompt, default_prefill_chunk, output, stop)) return row;
   for (const DepthPolicy& policy : policies) {
     const RouteSelector selector(
-        resolve(policy, model.config().depth(), seed, sequence_key(example.id)));
+        resolve(policy, model.config().depth(), seed, sequence_key(example.id), ranking));
     row.nll.push_back(
         response_nll(model, *cache, output.logit_row(0).values, row.response, selector, stop));
     if (row.nll.back().empty()) break;
@@ -134,7 +135,10 @@ int run(const Options& options) {
   CpuModel& model = running.model();
   const PromptMaker prompts(model.files(),
                             options.raw ? PromptMaker::Format::raw : PromptMaker::Format::chat);
-  for (const DepthPolicy& policy : policies) (void)resolve(policy, model.config().depth(), 0, 0);
+  const std::optional<Ranking> ranking = options.ranking.find(model.files(), policies);
+  for (const DepthPolicy& policy : policies) {
+    (void)resolve(policy, model.config().depth(), 0, 0, ranking);
+  }
   const StopFlag& stop = stop_on_interrupt();
 
   std::vector<Total> totals(policies.size());
@@ -144,7 +148,7 @@ int run(const Options& options) {
     for (const Example& example : examples) {
       ScoredRow row;
       try {
-        row = score_row(model, prompts, example, policies, options.seed, stop);
+        row = score_row(model, prompts, example, policies, ranking, options.seed, stop);
       } catch (const InputError& error) {
         throw FileError(options.data, fmt::format("row '{}'", example.id), error.what());
       }
@@ -188,6 +192,7 @@ Command add_score(CLI::App& program) {
   CLI::App* const command = program.add_subcommand(
       "score", "How likely a model finds given answers, at each depth (teacher-forced)");
   options->model.add_to(*command);
+  options->ranking.add_to(*command);
   command->add_option("--data", options->data, fmt::format("JSON Lines: rows {}", row_shapes));
   command->add_option("--depth", options->depth, "policies, separated by commas; " + depth_help())
       ->capture_default_str();

@@ -141,14 +141,10 @@ int run_similarity(const Options& options) {
   return 0;
 }
 
-}  // namespace
-
-Command add_study(CLI::App& program, const std::string& command_line) {
+Command add_study_similarity(CLI::App& study, const std::string& command_line) {
   auto options = std::make_shared<Options>();
   options->command_line = command_line;
-  CLI::App* const study = program.add_subcommand("study", "Experiments, each with a report");
-  study->require_subcommand(1);
-  CLI::App* const similarity = study->add_subcommand(
+  CLI::App* const similarity = study.add_subcommand(
       "similarity",
       "How close routed hidden states stay to the full model's, at each number of layers "
       "[Glavas24 3.1]");
@@ -187,6 +183,21 @@ Command add_study(CLI::App& program, const std::string& command_line) {
   add_example(*similarity,
               "fathom study similarity --data data/prompts.jsonl --out runs/similarity");
   return {similarity, [options] { return run_similarity(*options); }};
+}
+
+}  // namespace
+
+Command add_study(CLI::App& program, const std::string& command_line) {
+  CLI::App* const study = program.add_subcommand("study", "Experiments, each with a report");
+  study->require_subcommand(1);
+  const std::vector<Command> studies{add_study_similarity(*study, command_line),
+                                     add_study_layers(*study, command_line)};
+  return {study, [studies] {
+            const auto asked =
+                std::find_if(studies.begin(), studies.end(),
+                             [](const Command& each) { return each.options->parsed(); });
+            return asked->run();
+          }};
 }
 
 }  // namespace fathom

@@ -12,7 +12,7 @@ namespace fathom {
 namespace {
 
 constexpr std::string_view grammar =
-    "full, first:K, uniform:K, random:K, random-free:K, block:K or layers:1,3,5-9";
+    "full, first:K, uniform:K, random:K, random-free:K, block:K, ranked:K or layers:1,3,5-9";
 
 [[noreturn]] void refuse(std::string_view text, std::string_view problem) {
   throw InputError(fmt::format("depth policy '{}': {}", text, problem));
@@ -70,6 +70,15 @@ std::string layer_list(const std::vector<LayerIndex>& layers) {
   return layers.empty() ? "" : Route::of(layers, layers.back().number()).to_string();
 }
 
+Route ranked_route(std::int32_t cost, std::int32_t depth, const std::optional<Ranking>& ranking) {
+  if (!ranking) throw InputError("needs a ranking of the model's layers");
+  if (ranking->depth() != depth) {
+    throw InputError(fmt::format("the ranking is of a model of {} layers; this one has {}",
+                                 ranking->depth(), depth));
+  }
+  return ranking->route(cost);
+}
+
 }  // namespace
 
 DepthPolicy parse_policy(std::string_view text) {
@@ -77,7 +86,7 @@ DepthPolicy parse_policy(std::string_view text) {
   const std::size_t colon = text.find(':');
   const std::string_view kind = text.substr(0, colon);
   if (kind == "full") refuse(text, "full takes no argument");
-  for (const std::string_view later : {"ranked", "confidence", "controller", "router"}) {
+  for (const std::string_view later : {"confidence", "controller", "router"}) {
     if (kind == later) {
       refuse(text, fmt::format("'{}' is not available in this version; use {}", later, grammar));
     }
@@ -89,6 +98,7 @@ DepthPolicy parse_policy(std::string_view text) {
   if (kind == "random") return RandomLayers{parse_cost(text, argument)};
   if (kind == "random-free") return RandomFreeLayers{parse_cost(text, argument)};
   if (kind == "block") return BlockDropped{parse_cost(text, argument)};
+  if (kind == "ranked") return RankedLayers{parse_cost(text, argument)};
   if (kind == "layers") return parse_layers(text, argument);
   refuse(text, fmt::format("expected {}", grammar));
 }
@@ -118,12 +128,13 @@ std::string to_string(const DepthPolicy& policy) {
           [](const RandomFreeLayers& p) { return fmt::format("random-free:{}", p.cost); },
           [](const BlockDropped& p) { return fmt::format("block:{}", p.cost); },
           [](const ListedLayers& p) { return fmt::format("layers:{}", layer_list(p.layers)); },
+          [](const RankedLayers& p) { return fmt::format("ranked:{}", p.cost); },
       },
       policy);
 }
 
 Route resolve(const DepthPolicy& policy, std::int32_t depth, std::uint64_t seed,
-              std::uint64_t sequence) {
+              std::uint64_t sequence, const std::optional<Ranking>& ranking) {
   try {
     return std::visit(
         Overloaded{
@@ -136,11 +147,16 @@ Route resolve(const DepthPolicy& policy, std::int32_t depth, std::uint64_t seed,
             },
             [&](const BlockDropped& p) { return Route::block(p.cost, depth); },
             [&](const ListedLayers& p) { return Route::of(p.layers, depth); },
+            [&](const RankedLayers& p) { return ranked_route(p.cost, depth, ranking); },
         },
         policy);
   } catch (const InputError& error) {
     refuse(to_string(policy), error.what());
   }
+}
+
+bool needs_ranking(const DepthPolicy& policy) {
+  return std::holds_alternative<RankedLayers>(policy);
 }
 
 }  // namespace fathom

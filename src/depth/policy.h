@@ -1,12 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
 #include "base/strong_types.h"
+#include "depth/ranking.h"
 #include "depth/route.h"
 
 namespace fathom {
@@ -42,13 +44,16 @@ struct ListedLayers {
   std::vector<LayerIndex> layers;  ///< ascending, without repeats
   friend bool operator==(const ListedLayers&, const ListedLayers&) = default;
 };
+struct RankedLayers {
+  std::int32_t cost;
+  friend bool operator==(const RankedLayers&, const RankedLayers&) = default;
+};
 
 using DepthPolicy = std::variant<FullDepth, FirstLayers, UniformLayers, RandomLayers,
-                                 RandomFreeLayers, BlockDropped, ListedLayers>;
+                                 RandomFreeLayers, BlockDropped, ListedLayers, RankedLayers>;
 
 /// Reads a policy. Throws InputError that quotes the text and says what was expected; also for
-/// policies of the grammar that this version does not run yet (ranked, confidence, controller,
-/// router).
+/// policies of the grammar that this version does not run yet (confidence, controller, router).
 DepthPolicy parse_policy(std::string_view text);
 
 /// Reads a comma-separated list of policies. The numbers of a layers: policy stay with it:
@@ -59,8 +64,12 @@ std::vector<DepthPolicy> parse_policies(std::string_view text);
 std::string to_string(const DepthPolicy& policy);
 
 /// The route of a sequence under a policy, for a model of `depth` layers. `seed` and `sequence` key
-/// the random policies. Throws InputError naming the policy if it does not fit the depth.
+/// the random policies, `ranking` is the model's, for those that need it. Throws InputError naming
+/// the policy if it does not fit the depth or the ranking, or needs one and there is none.
 Route resolve(const DepthPolicy& policy, std::int32_t depth, std::uint64_t seed,
-              std::uint64_t sequence);
+              std::uint64_t sequence, const std::optional<Ranking>& ranking = std::nullopt);
+
+/// Whether resolve() wants a ranking for it.
+bool needs_ranking(const DepthPolicy& policy);
 
 }  // namespace fathom

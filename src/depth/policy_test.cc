@@ -15,7 +15,7 @@ using testing::HasSubstr;
 
 TEST(Policy, EveryPolicyReadsBack) {
   for (const std::string text : {"full", "first:3", "uniform:15", "random:4", "random-free:4",
-                                 "block:4", "layers:1,3,5-9", "layers:2"}) {
+                                 "block:4", "ranked:4", "layers:1,3,5-9", "layers:2"}) {
     EXPECT_EQ(to_string(parse_policy(text)), text);
   }
   EXPECT_EQ(to_string(parse_policy("layers:9,1-3,2000")), "layers:1-3,9,2000");
@@ -29,11 +29,29 @@ TEST(Policy, ListsKeepTheNumbersOfLayersTogether) {
 }
 
 TEST(Policy, RefusesWithTheTextAndWhatWasExpected) {
-  for (const std::string text : {"",          "ful",        "full:",        "full:3",
-                                 "first",     "first:",     "first:0",      "first:-1",
-                                 "first:x",   "first:3x",   "first: 3",     "uniform:99999999999",
-                                 "layers:",   "layers:0",   "layers:3-1",   "layers:1,,2",
-                                 "layers:1-", "layers:1,1", "layers:1-3,2", "layers:1-99999999",
+  for (const std::string text : {"",
+                                 "ful",
+                                 "full:",
+                                 "full:3",
+                                 "first",
+                                 "first:",
+                                 "first:0",
+                                 "first:-1",
+                                 "first:x",
+                                 "first:3x",
+                                 "first: 3",
+                                 "uniform:99999999999",
+                                 "layers:",
+                                 "layers:0",
+                                 "layers:3-1",
+                                 "layers:1,,2",
+                                 "ranked",
+                                 "ranked:0",
+                                 "ranked:x",
+                                 "layers:1-",
+                                 "layers:1,1",
+                                 "layers:1-3,2",
+                                 "layers:1-99999999",
                                  "depth:3"}) {
     EXPECT_THAT(error_of<InputError>([&] { parse_policy(text); }), HasSubstr("'" + text + "'"))
         << text;
@@ -43,8 +61,7 @@ TEST(Policy, RefusesWithTheTextAndWhatWasExpected) {
 }
 
 TEST(Policy, SaysWhichPoliciesComeLater) {
-  for (const std::string text :
-       {"ranked:10", "confidence:0.5", "controller:a.safetensors", "router:r@12"}) {
+  for (const std::string text : {"confidence:0.5", "controller:a.safetensors", "router:r@12"}) {
     EXPECT_THAT(error_of<InputError>([&] { parse_policy(text); }), HasSubstr("not available"));
   }
 }
@@ -64,6 +81,21 @@ TEST(Policy, ResolvesToTheRoutesOfItsName) {
   EXPECT_EQ(resolve(parse_policy("random-free:2"), 6, 4, 5), Route::random_free(2, 6, 4, 5));
   EXPECT_EQ(resolve(parse_policy("block:3"), 6, 0, 0), Route::block(3, 6));
   EXPECT_EQ(resolve(parse_policy("layers:2,4"), 6, 0, 0).to_string(), "2,4");
+}
+
+TEST(Policy, RankedTakesTheRankingsRoute) {
+  const DepthPolicy policy = parse_policy("ranked:2");
+  EXPECT_TRUE(needs_ranking(policy));
+  EXPECT_FALSE(needs_ranking(parse_policy("uniform:2")));
+  const std::optional<Ranking> ranking(std::in_place, 6, std::vector{Route::block(2, 6)});
+  EXPECT_EQ(resolve(policy, 6, 0, 0, ranking), Route::block(2, 6));
+  EXPECT_EQ(resolve(parse_policy("ranked:6"), 6, 0, 0, ranking), Route::full(6));
+  EXPECT_THAT(error_of<InputError>([&] { resolve(parse_policy("ranked:3"), 6, 0, 0, ranking); }),
+              testing::AllOf(HasSubstr("ranked:3"), HasSubstr("2, 6")));
+  EXPECT_THAT(error_of<InputError>([&] { resolve(policy, 7, 0, 0, ranking); }),
+              testing::AllOf(HasSubstr("ranked:2"), HasSubstr("6 layers"), HasSubstr("has 7")));
+  EXPECT_THAT(error_of<InputError>([&] { resolve(policy, 6, 0, 0); }),
+              testing::AllOf(HasSubstr("ranked:2"), HasSubstr("needs a ranking")));
 }
 
 }  // namespace

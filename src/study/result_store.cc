@@ -145,7 +145,10 @@ ResultStore::ResultStore(std::filesystem::path path, Database database, std::str
 
 ResultStore ResultStore::create(const std::filesystem::path& path, std::string_view description) {
   const std::filesystem::path aside = path.string() + ".part";
-  std::filesystem::remove(aside);  // of a run that was killed here
+  // Of a run that was killed here. Its journal goes first: beside a new file it would be played
+  // back.
+  std::filesystem::remove(aside.string() + "-journal");
+  std::filesystem::remove(aside);
   guarded(path, [&] {
     Database database(aside, Database::Mode::create);
     // The file must be whole before it gets its name, so it is not in WAL mode yet.

@@ -28,8 +28,8 @@ constexpr std::size_t largest_config = std::size_t{1} << 20;
 ResultStore new_store(const std::filesystem::path& folder, const RunConfig& config) {
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    // The last is what a run leaves that is killed before it has a store.
-    if (name == lock_name || name == std::string(store_name) + ".part") continue;
+    // The others are what a run leaves that is killed before it has a store.
+    if (name == lock_name || name.starts_with(std::string(store_name) + ".part")) continue;
     throw FileError(folder.string(), "",
                     fmt::format("holds '{}' but no {}, so it is no run's folder; give one that is "
                                 "empty or not there",

@@ -155,5 +155,16 @@ TEST_F(RunFolderTest, WithoutAnyDescriptionTheDamagedFileStays) {
   EXPECT_EQ(std::filesystem::file_size(path_ / "run.sqlite"), 4U);
 }
 
+// What a process leaves that is killed while it makes the store.
+TEST_F(RunFolderTest, BeginsAnewAfterAKillBeforeTheStore) {
+  std::filesystem::create_directories(path_);
+  for (const char* const name : {"lock", "run.sqlite.part", "run.sqlite.part-journal"}) {
+    std::ofstream(path_ / name) << "half";
+  }
+  EXPECT_EQ(RunFolder::open_to_measure(path_, a_run()).config().rows, 10U);
+  EXPECT_FALSE(std::filesystem::exists(path_ / "run.sqlite.part"));
+  EXPECT_FALSE(std::filesystem::exists(path_ / "run.sqlite.part-journal"));
+}
+
 }  // namespace
 }  // namespace fathom
