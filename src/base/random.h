@@ -7,7 +7,13 @@
 namespace fathom {
 
 /// What a random draw is for. Part of its key, so that draws for different ends never coincide.
-enum class RandomPurpose : std::uint32_t { route = 1, token = 2, gate = 3, resample = 4 };
+enum class RandomPurpose : std::uint32_t {
+  route = 1,
+  token = 2,
+  gate = 3,
+  resample = 4,
+  split = 5
+};
 
 /// A draw's key: everything it depends on, so that a result does not depend on batching, threads or
 /// resuming. `sequence` is a row's id (see sequence_key).

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/study_summary.h"
+#include "study/oracle_report.h"
 #include "study/run_folder.h"
 #include "study/similarity_report.h"
 
@@ -15,10 +16,13 @@ namespace {
 int run(const std::string& path) {
   const RunFolder folder = RunFolder::open_to_report(path);
   const std::string& study = folder.config().study;
-  if (study != "similarity") {
+  if (study == "similarity") {
+    print_summary(report_similarity(folder), folder);
+  } else if (study == "oracle") {
+    print_summary(report_oracle(folder), folder);
+  } else {
     throw FileError(path, "", fmt::format("a study '{}', which this version does not know", study));
   }
-  print_summary(report_similarity(folder), folder);
   return 0;
 }
 
