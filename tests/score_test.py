@@ -117,8 +117,8 @@ class ScoreTest(ProgramTest):
     def test_alpaca_rows(self):
         instruction, given = "Name the animal.", "It barks."
         alpaca = {"instruction": instruction, "input": given, "output": " A dog."}
-        prompt = ("Below is an instruction that describes a task, paired with an input that provides "
-                  "further context. Write a response that appropriately completes the request.\n\n"
+        prompt = ("Below is an instruction that describes a task. Write a response that appropriately "
+                  "completes the request.\n\n"
                   "### Instruction:\nName the animal.\n\n### Input:\nIt barks.\n\n### Response:")
         raw = self.score([alpaca], "--raw", "--per-token")["depths"]
         same = self.score([{"prompt": prompt, "response": " A dog."}], "--raw", "--per-token")["depths"]

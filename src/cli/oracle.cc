@@ -27,9 +27,6 @@
 namespace fathom {
 namespace {
 
-// Enough that the interval's ends move by little from seed to seed.
-constexpr std::uint32_t resamples = 2000;
-
 struct Options {
   std::string scores;
   std::string budgets;
@@ -70,25 +67,13 @@ Json by_depth(const ScoreTable& table, const std::vector<double>& values) {
   return json;
 }
 
-std::vector<double> shares_of(const BudgetPoint& point, const ScoreTable& table) {
-  std::vector<double> shares;
-  for (const std::size_t count : point.counts) {
-    shares.push_back(static_cast<double>(count) / static_cast<double>(table.samples()));
-  }
-  return shares;
-}
-
-double share_of_full(const OracleAnalysis& analysis) {
-  return analysis.match_full.estimate / analysis.static_cost.back();
-}
-
 Json to_json(const ScoreTable& table, const OracleAnalysis& analysis) {
   Json budgets = Json::array();
   for (const BudgetPoint& point : analysis.budgets) {
     budgets.push_back({{"budget", point.budget},
                        {"mean_quality", point.mean_quality},
                        {"mean_cost", point.mean_cost},
-                       {"shares", by_depth(table, shares_of(point, table))},
+                       {"shares", by_depth(table, shares_of(point))},
                        {"upper_bound", point.upper_bound},
                        {"optimal", point.optimal}});
   }
@@ -111,34 +96,6 @@ Json to_json(const ScoreTable& table, const OracleAnalysis& analysis) {
           {"chi_squared", std::move(tests)}};
 }
 
-Table budget_table(const ScoreTable& table, const OracleAnalysis& analysis) {
-  Table result{{"budget", "mean_quality", "mean_cost", "upper_bound", "optimal"}, {}};
-  for (const std::string& depth : table.depths) result.columns.push_back("share_" + depth);
-  for (const BudgetPoint& point : analysis.budgets) {
-    std::vector<std::string> row;
-    for (const double value :
-         {point.budget, point.mean_quality, point.mean_cost, point.upper_bound}) {
-      row.push_back(fmt::format("{}", value));
-    }
-    row.emplace_back(point.optimal ? "true" : "false");
-    for (const double share : shares_of(point, table)) row.push_back(fmt::format("{}", share));
-    result.rows.push_back(std::move(row));
-  }
-  return result;
-}
-
-std::string match_text(const ScoreTable& table, const OracleAnalysis& analysis) {
-  const Interval& match = analysis.match_full;
-  std::string text =
-      fmt::format("The oracle equals depth {} at a budget of {:.4g} {} ({:.1f}% of its {:.4g})",
-                  table.depths.back(), match.estimate, cost_name(table.unit),
-                  100 * share_of_full(analysis), analysis.static_cost.back());
-  if (std::isfinite(match.low)) {
-    text += fmt::format("; 95% interval over rows {:.4g} to {:.4g}", match.low, match.high);
-  }
-  return text + ".";
-}
-
 // "optimal", or how far off it may be.
 std::string certificate(const BudgetPoint& point) {
   if (point.optimal) return "optimal";
@@ -156,7 +113,7 @@ void print_text(const ScoreTable& table, const OracleAnalysis& analysis) {
              fmt::join(table.depths, ", "));
   for (const BudgetPoint& point : analysis.budgets) {
     fmt::print("{:<12.5g}{:>10.4f}  {:<14}", point.budget, point.mean_quality, certificate(point));
-    for (const double share : shares_of(point, table)) fmt::print("{:>6.1f}%", 100 * share);
+    for (const double share : shares_of(point)) fmt::print("{:>6.1f}%", 100 * share);
     fmt::print("\n");
   }
   fmt::print("\n{}\n", match_text(table, analysis));
@@ -198,7 +155,7 @@ int run(const Options& options) {
                                           ? default_budgets(table, problem)
                                           : parse_budgets(options.budgets, problem);
   const OracleAnalysis analysis =
-      analyse(table, problem, budgets, {.seed = options.seed, .resamples = resamples});
+      analyse(table, problem, budgets, {.seed = options.seed, .resamples = match_resamples});
   if (!options.out.empty()) write_folder(options, table, analysis);
   if (options.json) {
     print_json(to_json(table, analysis));

@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/study_summary.h"
 #include "study/layers_report.h"
+#include "study/oracle_report.h"
 #include "study/run_folder.h"
 #include "study/similarity_report.h"
 
@@ -20,6 +21,8 @@ int run(const std::string& path) {
     print_summary(report_similarity(folder), folder);
   } else if (study == "layers") {
     print_summary(report_layers(folder), folder);
+  } else if (study == "oracle") {
+    print_summary(report_oracle(folder), folder);
   } else {
     throw FileError(path, "", fmt::format("a study '{}', which this version does not know", study));
   }

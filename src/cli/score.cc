@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "cli/command.h"
+#include "cli/data_options.h"
 #include "cli/interrupt.h"
 #include "cli/json_output.h"
 #include "cli/model_options.h"
@@ -27,11 +28,9 @@ struct Options {
   ModelOption model;
   EngineOptions engine;
   RankingOption ranking;
-  std::string data;
+  DataOptions data;
   std::string depth = "full";
-  std::size_t limit = std::numeric_limits<std::size_t>::max();
   std::uint64_t seed = 0;
-  bool raw = false;
   bool per_token = false;
   bool json = false;
 };
@@ -128,13 +127,11 @@ Json rows_json(const std::vector<ScoredRow>& rows, std::size_t depth) {
 }
 
 int run(const Options& options) {
-  if (options.data.empty()) throw InputError("score needs --data FILE");
   const std::vector<DepthPolicy> policies = parse_policies(options.depth);
-  const std::vector<Example> examples = read_examples(options.data, options.limit);
+  const std::vector<Example> examples = options.data.read();
   RunningModel running(options.model, options.engine);
   CpuModel& model = running.model();
-  const PromptMaker prompts(model.files(),
-                            options.raw ? PromptMaker::Format::raw : PromptMaker::Format::chat);
+  const PromptMaker prompts(model.files(), options.data.format());
   const std::optional<Ranking> ranking = options.ranking.find(model.files(), policies);
   for (const DepthPolicy& policy : policies) {
     (void)resolve(policy, model.config().depth(), 0, 0, ranking);
@@ -150,7 +147,7 @@ int run(const Options& options) {
       try {
         row = score_row(model, prompts, example, policies, ranking, options.seed, stop);
       } catch (const InputError& error) {
-        throw FileError(options.data, fmt::format("row '{}'", example.id), error.what());
+        throw FileError(options.data.path, fmt::format("row '{}'", example.id), error.what());
       }
       if (stop.load()) return exit_interrupted;
       for (std::size_t d = 0; d < policies.size(); ++d) totals[d].add(row.nll[d]);
@@ -174,7 +171,7 @@ int run(const Options& options) {
     if (options.per_token) json["rows"] = rows_json(rows, d);
     depths.push_back(std::move(json));
   }
-  print_json({{"data", options.data},
+  print_json({{"data", options.data.path},
               {"precision", options.engine.precision},
               {"threads", options.engine.threads},
               {"kernels", kernels().name},
@@ -193,15 +190,12 @@ Command add_score(CLI::App& program) {
       "score", "How likely a model finds given answers, at each depth (teacher-forced)");
   options->model.add_to(*command);
   options->ranking.add_to(*command);
-  command->add_option("--data", options->data, fmt::format("JSON Lines: rows {}", row_shapes));
+  options->data.add_to(*command);
   command->add_option("--depth", options->depth, "policies, separated by commas; " + depth_help())
       ->capture_default_str();
-  command->add_option("--limit", options->limit, "score only the first N rows")
-      ->check(CLI::Range(std::int64_t{1}, std::numeric_limits<std::int64_t>::max()));
   command->add_option("--seed", options->seed, "of random depths")
       ->check(CLI::Range(std::numeric_limits<std::int64_t>::max()))
       ->capture_default_str();
-  command->add_flag("--raw", options->raw, "no chat template: the prompts as they are");
   options->engine.add_to(*command);
   command->add_flag("--per-token", options->per_token, "print every token's NLL");
   command->add_flag("--json", options->json, "print one JSON object (docs/json.md)");

@@ -10,15 +10,14 @@
 #include <fmt/ranges.h>
 
 #include "base/error.h"
-#include "base/sha256.h"
 #include "cli/command.h"
+#include "cli/data_options.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
+#include "cli/study_run.h"
 #include "cli/study_summary.h"
-#include "cli/version.h"
 #include "data/examples.h"
 #include "data/prompt_maker.h"
-#include "model/model_hash.h"
 #include "study/run_folder.h"
 #include "study/similarity.h"
 #include "study/similarity_report.h"
@@ -29,15 +28,13 @@ namespace {
 struct Options {
   ModelOption model;
   EngineOptions engine;
-  std::string data;
+  DataOptions data;
   std::string out;
   std::string costs;
   std::vector<std::string> routes;
   std::string on = "labels";
   std::size_t max_new_tokens = 128;
-  std::size_t limit = std::numeric_limits<std::size_t>::max();
   std::uint64_t seed = 0;
-  bool raw = false;
   std::string command_line;
 };
 
@@ -93,49 +90,19 @@ SimilarityOptions study_options(const Options& options, std::int32_t depth) {
   return result;
 }
 
-RunConfig run_config(const Options& options, const CpuModel& model,
-                     const std::vector<Example>& examples, const SimilarityOptions& study) {
-  const ModelFiles& files = model.files();
-  RunConfig config{.study = "similarity",
-                   .versions = {std::string(version())},
-                   .command = options.command_line,
-                   .model_path = files.path,
-                   .model_name = files.name,
-                   .model_sha256 = model_sha256(files.path),
-                   .layers = files.config.depth(),
-                   .data_path = options.data,
-                   .data_sha256 = sha256_of_file(options.data),
-                   .data_kind = std::string(name(examples.front().kind)),
-                   .rows = examples.size(),
-                   .options = to_json(study)};
-  config.options["prompt"] = options.raw ? "raw" : "chat";
-  config.options["precision"] = options.engine.precision;
-  // Their sums differ in the last bits.
-  config.options["kernels"] = kernels().name;
-  return config;
-}
-
 int run_similarity(const Options& options) {
-  if (options.data.empty()) throw InputError("study similarity needs --data FILE");
+  const std::vector<Example> examples = options.data.read();
   if (options.out.empty()) throw InputError("study similarity needs --out DIR");
-  const std::vector<Example> examples = read_examples(options.data, options.limit);
   RunningModel running(options.model, options.engine);
   CpuModel& model = running.model();
-  const PromptMaker prompts(model.files(),
-                            options.raw ? PromptMaker::Format::raw : PromptMaker::Format::chat);
+  const PromptMaker prompts(model.files(), options.data.format());
   const SimilarityOptions study = study_options(options, model.config().depth());
   const StopFlag& stop = stop_on_interrupt();
   RunFolder folder =
-      RunFolder::open_to_measure(options.out, run_config(options, model, examples, study));
-  for (const std::string& warning : folder.warnings()) {
-    fmt::print(stderr, "fathom: {}: {}\n", options.out, warning);
-  }
+      open_run(options.out, run_config("similarity", options.data, options.engine, model, examples,
+                                       to_json(study), options.command_line));
   if (!measure_similarity(model, model.files(), prompts, examples, study, folder, stop)) {
-    fmt::print(stderr,
-               "fathom: {}: stopped; what was measured is kept, and the same command goes on from "
-               "there. `fathom report {}` shows it.\n",
-               options.out, options.out);
-    return exit_interrupted;
+    return report_stopped(options.out);
   }
   print_summary(report_similarity(folder), folder);
   return 0;
@@ -149,10 +116,7 @@ Command add_study_similarity(CLI::App& study, const std::string& command_line) {
       "How close routed hidden states stay to the full model's, at each number of layers "
       "[Glavas24 3.1]");
   options->model.add_to(*similarity);
-  similarity->add_option(
-      "--data", options->data,
-      "JSON Lines: {prompt, response}, {instruction, input, output}, {instruction, context, "
-      "response} or {article, highlights}");
+  options->data.add_to(*similarity);
   similarity->add_option("--out", options->out,
                          "folder for results and the report; a run that was stopped goes on in it");
   similarity->add_option("--costs", options->costs,
@@ -164,8 +128,6 @@ Command add_study_similarity(CLI::App& study, const std::string& command_line) {
       ->delimiter(',')
       ->check(CLI::IsMember(
           std::vector<std::string>(similarity_kinds().begin(), similarity_kinds().end())));
-  similarity->add_option("--limit", options->limit, "measure only the first N rows")
-      ->check(CLI::Range(std::int64_t{1}, std::numeric_limits<std::int64_t>::max()));
   similarity
       ->add_option("--on", options->on,
                    "which responses: the data's labels, or generated by the full model")
@@ -178,7 +140,6 @@ Command add_study_similarity(CLI::App& study, const std::string& command_line) {
   similarity->add_option("--seed", options->seed, "of random routes")
       ->check(CLI::Range(std::numeric_limits<std::int64_t>::max()))
       ->capture_default_str();
-  similarity->add_flag("--raw", options->raw, "no chat template: the prompts as they are");
   options->engine.add_to(*similarity);
   add_example(*similarity,
               "fathom study similarity --data data/prompts.jsonl --out runs/similarity");
@@ -191,7 +152,8 @@ Command add_study(CLI::App& program, const std::string& command_line) {
   CLI::App* const study = program.add_subcommand("study", "Experiments, each with a report");
   study->require_subcommand(1);
   const std::vector<Command> studies{add_study_similarity(*study, command_line),
-                                     add_study_layers(*study, command_line)};
+                                     add_study_layers(*study, command_line),
+                                     add_study_oracle(*study, command_line)};
   return {study, [studies] {
             const auto asked =
                 std::find_if(studies.begin(), studies.end(),

@@ -56,6 +56,20 @@ Example parse_example(const JsonLine& line) {
   throw FileError(line.place, "", fmt::format("expected {}", row_shapes));
 }
 
+template <class Parse>
+std::vector<Example> read_rows(const std::filesystem::path& path, std::size_t limit,
+                               const Parse& parse) {
+  JsonLineReader reader(path);
+  std::vector<Example> examples;
+  while (examples.size() < limit) {
+    const std::optional<JsonLine> line = reader.next();
+    if (!line) break;
+    examples.push_back(parse(*line));
+  }
+  if (examples.empty()) throw FileError(path.string(), "", "no rows");
+  return examples;
+}
+
 }  // namespace
 
 std::string_view name(ExampleKind kind) {
@@ -71,15 +85,19 @@ std::string_view name(ExampleKind kind) {
 }
 
 std::vector<Example> read_examples(const std::filesystem::path& path, std::size_t limit) {
-  JsonLineReader reader(path);
-  std::vector<Example> examples;
-  while (examples.size() < limit) {
-    const std::optional<JsonLine> line = reader.next();
-    if (!line) break;
-    examples.push_back(parse_example(*line));
-  }
-  if (examples.empty()) throw FileError(path.string(), "", "no rows");
-  return examples;
+  return read_rows(path, limit, parse_example);
+}
+
+std::vector<Example> read_examples(const std::filesystem::path& path, const ExampleFields& fields,
+                                   std::size_t limit) {
+  return read_rows(path, limit, [&](const JsonLine& line) {
+    const JsonFields row(line.place, line.value);
+    return Example{.kind = ExampleKind::plain,
+                   .id = row_id(line),
+                   .instruction = fields.prompt.fill(row),
+                   .input = "",
+                   .response = row.require_string(fields.response)};
+  });
 }
 
 std::string user_message(const Example& example) {
@@ -91,17 +109,12 @@ std::string plain_prompt(const Example& example) {
   if (example.kind == ExampleKind::article) {
     return fmt::format("### Article:\n{}\n\n### Summary:", example.input);
   }
-  const std::string_view opening =
-      example.input.empty()
-          ? "Below is an instruction that describes a task. "
-          : "Below is an instruction that describes a task, paired with an input that provides "
-            "further context. ";
   const std::string input =
       example.input.empty() ? "" : fmt::format("### Input:\n{}\n\n", example.input);
   return fmt::format(
-      "{}Write a response that appropriately completes the request.\n\n"
-      "### Instruction:\n{}\n\n{}### Response:",
-      opening, example.instruction, input);
+      "Below is an instruction that describes a task. Write a response that appropriately "
+      "completes the request.\n\n### Instruction:\n{}\n\n{}### Response:",
+      example.instruction, input);
 }
 
 }  // namespace fathom

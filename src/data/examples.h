@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "data/prompt_template.h"
+
 namespace fathom {
 
 /// The shapes of rows that are read, as messages and help name them.
@@ -33,10 +35,20 @@ struct Example {
   std::string response;     ///< the reference answer
 };
 
+/// What to read of rows that have none of the row_shapes.
+struct ExampleFields {
+  PromptTemplate prompt;
+  std::string response;  ///< the field with the reference answer
+};
+
 /// Reads JSON Lines: one object a line, each of any of the row_shapes, so that a file may mix them.
 /// "id", "input" and "context" may be absent; other fields and empty lines are ignored. Reads at
-/// most `limit` rows. Throws FileError that names the line if one is no such object.
+/// most `limit` rows. Throws FileError that names the line, and the field if there is one to name,
+/// if one is no such object.
 std::vector<Example> read_examples(const std::filesystem::path& path,
+                                   std::size_t limit = std::numeric_limits<std::size_t>::max());
+/// The same of rows with other fields, which become plain examples.
+std::vector<Example> read_examples(const std::filesystem::path& path, const ExampleFields& fields,
                                    std::size_t limit = std::numeric_limits<std::size_t>::max());
 
 /// What a person would say to a chat model: the instruction, then the input after an empty line.
@@ -45,8 +57,9 @@ std::vector<Example> read_examples(const std::filesystem::path& path,
 std::string user_message(const Example& example);
 
 /// The prompt for a model without a chat template. A {prompt, response} row is taken as it is; an
-/// instruction gets the sections that such models are fine-tuned on [Taori et al. 2023], an article
-/// "### Article:" and "### Summary:", as in the program of [Glavas24].
+/// instruction gets "### Instruction:", "### Input:" if it has one, and "### Response:" after a
+/// sentence that says so, an article "### Article:" and "### Summary:", as in the program of
+/// [Glavas24].
 std::string plain_prompt(const Example& example);
 
 }  // namespace fathom

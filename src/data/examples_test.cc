@@ -143,5 +143,30 @@ TEST(Prompts, AreWholeAndHaveIdsOfTheirOwn) {
   EXPECT_EQ(ids.size(), rows.size());
 }
 
+TEST_F(ExamplesTest, ReadsFieldsOfAnyName) {
+  std::ofstream(path_, std::ios::binary)
+      << "{\"question\":\"a\",\"prompt\":7,\"hint\":\"b\",\"answer\":\"c\"}\n\n"
+         "{\"id\":\"x\",\"question\":\"d\",\"hint\":\"\",\"answer\":\"e\"}\n"
+         "{\"question\":\"f\",\"hint\":\"g\",\"answer\":[]}\n";
+  const ExampleFields fields{.prompt = PromptTemplate::parse("{question} ({hint})"),
+                             .response = "answer"};
+  const auto rows = read_examples(path_, fields, 2);
+  ASSERT_EQ(rows.size(), 2U);
+  EXPECT_EQ(rows[0].kind, ExampleKind::plain);
+  EXPECT_EQ(rows[0].id, "1");
+  EXPECT_EQ(user_message(rows[0]), "a (b)");
+  EXPECT_EQ(plain_prompt(rows[0]), "a (b)");
+  EXPECT_EQ(rows[0].response, "c");
+  EXPECT_EQ(rows[1].id, "x");
+  EXPECT_EQ(plain_prompt(rows[1]), "d ()");
+  try {
+    (void)read_examples(path_, fields);
+    FAIL() << "no error";
+  } catch (const FileError& error) {
+    EXPECT_THAT(error.what(), HasSubstr(path_.string() + ": line 4"));
+    EXPECT_THAT(error.what(), HasSubstr("'answer'"));
+  }
+}
+
 }  // namespace
 }  // namespace fathom

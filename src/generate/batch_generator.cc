@@ -30,9 +30,14 @@ std::vector<std::size_t> joining_order(std::span<const GenerateRequest> requests
   return order;
 }
 
+bool have_one_prompt(const GenerateRequest& a, const GenerateRequest& b) {
+  return std::equal(a.prompt.begin(), a.prompt.end(), b.prompt.begin(), b.prompt.end());
+}
+
 // A sequence of the batch.
 struct Member {
   std::size_t request;
+  std::size_t prompt_tokens;
   std::unique_ptr<KvCache> cache;
   std::unique_ptr<OngoingGeneration> ongoing;  // refers to the cache
 };
@@ -45,12 +50,20 @@ class Batch {
 
   [[nodiscard]] std::size_t size() const { return members_.size(); }
 
+  // Whether a request that has the prompt of the one before it can join: that must have been run.
+  [[nodiscard]] bool can_share() const { return shared_cache_ != nullptr; }
+
   void join(std::size_t index, const GenerateRequest& request) {
-    auto cache = model_.new_cache(longest(request, model_.config().context));
-    auto ongoing =
-        std::make_unique<OngoingGeneration>(*cache, tokenizer_, request.prompt, *request.selector,
-                                            request.options, [](std::string_view) {});
-    members_.push_back({index, std::move(cache), std::move(ongoing)});
+    add(index, request, model_.new_cache(longest(request, model_.config().context)));
+    shared_cache_.reset();
+  }
+
+  // For a request with the prompt of the one that joined before it. No request of that prompt needs
+  // a longer cache than the first. The last token is run again: it predicts the first new one.
+  void join_shared(std::size_t index, const GenerateRequest& request) {
+    std::unique_ptr<KvCache> cache = shared_cache_->fork();
+    cache->truncate(request.prompt.size() - 1);
+    add(index, request, std::move(cache));
   }
 
   // One forward pass: a token of every sequence that is past its prompt, and the prompts of others
@@ -79,20 +92,37 @@ class Batch {
     });
   }
 
+  // To be called after each step for as long as the next request has the prompt of the last one
+  // that joined: keeps that prompt as soon as it is run.
+  void keep_shared_prompt() {
+    if (shared_cache_ != nullptr || members_.back().ongoing->prompt_left() > 0) return;
+    shared_cache_ = members_.back().cache->fork();
+  }
+
   template <class OnFinished>
   void leave(const OnFinished& on_finished) {
     for (Member& member : members_) {
       if (!member.ongoing->finished()) continue;
-      on_finished(member.request, std::move(*member.ongoing).result());
+      Generation answer = std::move(*member.ongoing).result();
+      answer.prefilled = member.prompt_tokens;  // shared or not: it does not depend on company
+      on_finished(member.request, std::move(answer));
     }
     std::erase_if(members_, [](const Member& member) { return member.ongoing->finished(); });
   }
 
  private:
+  void add(std::size_t index, const GenerateRequest& request, std::unique_ptr<KvCache> cache) {
+    auto ongoing =
+        std::make_unique<OngoingGeneration>(*cache, tokenizer_, request.prompt, *request.selector,
+                                            request.options, [](std::string_view) {});
+    members_.push_back({index, request.prompt.size(), std::move(cache), std::move(ongoing)});
+  }
+
   LanguageModel& model_;
   const Tokenizer& tokenizer_;
   ThreadTeam& team_;
-  std::vector<Member> members_;  // in the order in which they joined
+  std::vector<Member> members_;            // in the order in which they joined
+  std::unique_ptr<KvCache> shared_cache_;  // with the prompt of the last request that had its own
 
   // Of one step, kept so that a decoding loop allocates nothing.
   std::vector<SequenceStep> steps_;
@@ -115,13 +145,24 @@ bool generate_batch(
   }
   const std::vector<std::size_t> order = joining_order(requests, context);
   Batch members(model, tokenizer, team);
+  // Whether a request has the prompt of the one before it.
+  const auto shares = [&](std::vector<std::size_t>::const_iterator at) {
+    return at != order.begin() && have_one_prompt(requests[*at], requests[at[-1]]);
+  };
   auto next = order.begin();
   while (next != order.end() || members.size() > 0) {
     if (stop.load(std::memory_order_relaxed)) return false;
     for (; next != order.end() && members.size() < batch; ++next) {
-      members.join(*next, requests[*next]);
+      if (!shares(next)) {
+        members.join(*next, requests[*next]);
+      } else if (members.can_share()) {
+        members.join_shared(*next, requests[*next]);
+      } else {
+        break;  // until the prompt is run
+      }
     }
     members.step();
+    if (next != order.end() && shares(next)) members.keep_shared_prompt();
     members.leave(on_finished);
   }
   return true;

@@ -22,7 +22,8 @@ struct GenerateRequest {
 
 /// Answers all requests, up to `batch` of them (at least 1) in each forward pass. A sequence leaves
 /// when it is finished and the next one joins: those that may take longest come first, so that few
-/// are left alone at the end. Each gets the tokens that generate() would give it, whatever the
+/// are left alone at the end. Requests that then follow one another and have one prompt share its
+/// pass: the cache is forked. Each gets the tokens that generate() would give it, whatever the
 /// batch: they must only depend on the logits, the options and the history, and logits do not
 /// depend on company.
 ///

@@ -184,6 +184,50 @@ TEST_F(BatchGeneratorTest, AnswersAreThoseOfEachAlone) {
   }
 }
 
+// Requests with one prompt are run from forks of its cache, on whatever routes, and get no other
+// tokens for it.
+TEST_F(BatchGeneratorTest, AnswersToOnePromptAreThoseOfEachAlone) {
+  const std::vector<const Selector*> selectors{&full_, &first_, &half_};
+  for (const std::size_t prompt : {1U, 2U, 63U, 64U, 65U, 200U}) {
+    for (std::size_t i = 0; i < 5; ++i) {
+      GenerateRequest& request = add(prompt, 30);
+      prompts_.back() = some_tokens(prompt, prompt);
+      request.selector = selectors[i % selectors.size()];
+      request.options.logprobs = 2;
+      if (i == 4) request.options.max_new_tokens = 1000;
+      if (i > 2) request.options.sampling.temperature = 0.8;
+      if (i % 2 == 0) request.options.end_tokens = {TokenId{5}, TokenId{300}, TokenId{17}};
+    }
+  }
+  std::vector<Generation> expected;
+  for (std::size_t i = 0; i < requests_.size(); ++i) expected.push_back(alone(i));
+  for (const std::size_t batch : {1U, 2U, 7U, 100U}) {
+    const auto answers = together(batch);
+    ASSERT_EQ(answers.size(), requests_.size());
+    for (const auto& [i, answer] : answers) {
+      SCOPED_TRACE(testing::Message() << "request " << i << ", batch " << batch);
+      EXPECT_EQ(ids(answer), ids(expected[i]));
+      EXPECT_EQ(logprobs(answer), logprobs(expected[i]));
+      EXPECT_EQ(answer.reason, expected[i].reason);
+      EXPECT_EQ(answer.prefilled, expected[i].prefilled);
+      EXPECT_EQ(answer.routed_passes, expected[i].routed_passes);
+      EXPECT_EQ(answer.layers_run, expected[i].layers_run);
+    }
+  }
+}
+
+TEST_F(BatchGeneratorTest, OnePromptIsRunOnce) {
+  for (std::size_t i = 0; i < 6; ++i) {
+    (void)add(100, 12);  // the first one has left when the third joins
+    prompts_.back() = some_tokens(100, i < 4 ? 1 : 2);
+  }
+  (void)together(2);
+  std::size_t rows = 0;
+  for (const std::size_t tokens : joined()) rows += tokens;
+  // Two prompts, and the last token of one for each that shares it.
+  EXPECT_EQ(rows, 2 * 100 + 3 + 1);
+}
+
 TEST_F(BatchGeneratorTest, TheLongestComeFirst) {
   (void)add(10, 4);
   (void)add(30, 4);

@@ -61,6 +61,18 @@ Interval t_interval(std::span<const double> values, double level) {
   return {sample.mean, sample.mean - half, sample.mean + half};
 }
 
+Interval share_interval(std::uint64_t count, std::uint64_t n, double level) {
+  if (n == 0 || count > n) throw std::invalid_argument("a share is of 0 to n in n");
+  const double z = quantile(complement(boost::math::normal(), tail_of(level)));
+  const auto size = static_cast<double>(n);
+  const double share = static_cast<double>(count) / size;
+  const double weight = z * z / size;
+  const double center = (share + weight / 2) / (1 + weight);
+  const double half =
+      z / (1 + weight) * std::sqrt(share * (1 - share) / size + weight / (4 * size));
+  return {share, std::max(0.0, center - half), std::min(1.0, center + half)};
+}
+
 Interval bootstrap_interval(std::span<const double> values, const Statistic& statistic,
                             const BootstrapOptions& options) {
   tail_of(options.level);

@@ -21,6 +21,11 @@ struct Interval {
 /// that is that value.
 Interval t_interval(std::span<const double> values, double level = 0.95);
 
+/// A share, of `count` in `n` (at least 1), with Wilson's score interval [Wilson 1927]. Unlike that
+/// of a mean it has a width where the count is 0 or n. Throws std::invalid_argument also if the
+/// count is above n.
+Interval share_interval(std::uint64_t count, std::uint64_t n, double level = 0.95);
+
 /// A number computed from a sample of at least one value, in any order.
 using Statistic = std::function<double(std::span<const double>)>;
 

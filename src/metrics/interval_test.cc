@@ -265,5 +265,30 @@ TEST(BootstrapInterval, RefusesWhatCannotBeResampled) {
   EXPECT_THROW(bootstrap_interval(values, ratio, {}), std::invalid_argument);
 }
 
+// Newcombe, Two-sided confidence intervals for the single proportion (1998), table I, method 3.
+TEST(ShareInterval, EqualsPublishedOnes) {
+  struct Published {
+    std::uint64_t count, n;
+    double low, high;
+  };
+  for (const Published& each :
+       {Published{81, 263, 0.2553, 0.3662}, Published{15, 148, 0.0624, 0.1605},
+        Published{0, 20, 0.0000, 0.1611}, Published{1, 29, 0.0061, 0.1718}}) {
+    const Interval interval = share_interval(each.count, each.n);
+    EXPECT_NEAR(interval.low, each.low, 5e-5);
+    EXPECT_NEAR(interval.high, each.high, 5e-5);
+    EXPECT_DOUBLE_EQ(interval.estimate,
+                     static_cast<double>(each.count) / static_cast<double>(each.n));
+    const Interval rest = share_interval(each.n - each.count, each.n);
+    EXPECT_NEAR(rest.low, 1 - interval.high, 1e-12);
+  }
+}
+
+TEST(ShareInterval, RefusesWhatIsNoShare) {
+  EXPECT_THROW(static_cast<void>(share_interval(0, 0)), std::invalid_argument);
+  EXPECT_THROW(static_cast<void>(share_interval(3, 2)), std::invalid_argument);
+  EXPECT_THROW(static_cast<void>(share_interval(1, 2, 1.0)), std::invalid_argument);
+}
+
 }  // namespace
 }  // namespace fathom

@@ -33,6 +33,9 @@ struct OracleAnalysis {
 /// 41 budgets, evenly spaced from what the cheapest choices cost to what the deepest model does.
 std::vector<double> default_budgets(const ScoreTable& table, const Knapsack& problem);
 
+/// Resamples for the interval of match_full: enough that its ends move by little from seed to seed.
+inline constexpr std::uint32_t match_resamples = 2000;
+
 /// `problem` is the table's. Throws std::invalid_argument as Knapsack::solve() does.
 OracleAnalysis analyse(const ScoreTable& table, const Knapsack& problem,
                        std::span<const double> budgets, const BootstrapOptions& options);

@@ -73,6 +73,88 @@ TEST(SplitAdvantage, FindsWhatIsThere) {
   EXPECT_GT(noisy.sampling, 0);
 }
 
+// How often the interval of scores that `table` draws holds 0.
+template <class Draw>
+int permuted_holds_zero(int rounds, double budget, const Draw& table) {
+  int held = 0;
+  for (int round = 0; round < rounds; ++round) {
+    const SamplingAdvantage advantage =
+        permuted_advantage(table(static_cast<std::uint64_t>(round)), budget);
+    EXPECT_NEAR(advantage.gain, advantage.sampling + advantage.allocation.estimate, 1e-12);
+    held += advantage.allocation.low <= 0 && 0 <= advantage.allocation.high ? 1 : 0;
+  }
+  return held;
+}
+
+TEST(PermutedAdvantage, OfOneModelUnderFourNamesHoldsZero) {
+  for (const double budget : {6.0, 8.0, 16.0}) {
+    const int held =
+        permuted_holds_zero(1000, budget, [](std::uint64_t seed) { return draw(seed, 0, 200, 0); });
+    EXPECT_GE(held, 930);
+  }
+}
+
+// Scores of samples whose choices differ by what `worth` says, of difficulty and choice.
+template <class Worth>
+ChoiceTable worth_by_difficulty(std::uint64_t seed, std::size_t n, const Worth& worth) {
+  RandomStream random({.seed = seed, .sequence = 9});
+  ChoiceTable table{.choices = layers.size(), .quality = {}, .cost = {}};
+  for (std::size_t s = 0; s < n; ++s) {
+    const double difficulty = random.uniform();
+    for (std::size_t k = 0; k < layers.size(); ++k) {
+      table.quality.push_back(worth(difficulty, k) + 0.1 * random.uniform());
+      table.cost.push_back(layers[k]);
+    }
+  }
+  return table;
+}
+
+TEST(PermutedAdvantage, FindsWhatTheMeanScoreTells) {
+  // Depth is worth something to difficult samples alone, whose scores are low.
+  const ChoiceTable table = worth_by_difficulty(1, 2000, [](double difficulty, std::size_t k) {
+    return 1 - difficulty + 0.1 * difficulty * static_cast<double>(k);
+  });
+  const SamplingAdvantage advantage = permuted_advantage(table, 12);
+  EXPECT_GT(advantage.allocation.low, 0.01);
+  EXPECT_GT(advantage.sampling, 0);
+}
+
+// Its limits, as its documentation states them.
+TEST(PermutedAdvantage, SeesNothingBeyondTheMeanScore) {
+  // Each sample has a depth of its own that suits it; all have the same mean.
+  const auto suits = [](double difficulty, std::size_t k) {
+    return static_cast<std::size_t>(difficulty * 4) == k ? 0.5 : 0.0;
+  };
+  const SamplingAdvantage advantage = permuted_advantage(worth_by_difficulty(2, 2000, suits), 12);
+  EXPECT_GT(advantage.gain, 0.1);
+  EXPECT_NEAR(advantage.allocation.estimate, 0, 0.02);
+  const SamplingAdvantage split =
+      split_advantage(worth_by_difficulty(2, 2000, suits), worth_by_difficulty(2, 2000, suits), 12);
+  EXPECT_GT(split.allocation.estimate, 0.1);
+}
+
+TEST(PermutedAdvantage, FewSamplesAreOneGroup) {
+  for (const std::size_t n : {1U, 2U, 39U}) {
+    const SamplingAdvantage advantage = permuted_advantage(draw(1, 0, n, 0.4), 12);
+    EXPECT_EQ(advantage.allocation.estimate, 0) << n;
+  }
+  EXPECT_NE(permuted_advantage(draw(1, 0, 40, 0.4), 12).allocation.estimate, 0);
+}
+
+TEST(PermutedAdvantage, TakesLuckThatIsGreaterAtOneChoiceForAllocation) {
+  // All choices are worth the same to every sample; the scores of the dearest vary most.
+  RandomStream random({.sequence = 9});
+  ChoiceTable table{.choices = layers.size(), .quality = {}, .cost = {}};
+  for (std::size_t s = 0; s < 5000; ++s) {
+    const double easy = random.uniform();
+    for (const double cost : layers) {
+      table.quality.push_back(0.3 * easy + (cost == 24 ? 0.6 : 0.1) * (random.uniform() - 0.5));
+      table.cost.push_back(cost);
+    }
+  }
+  EXPECT_GT(permuted_advantage(table, 12).allocation.low, 0);
+}
+
 TEST(SplitAdvantage, RefusesTablesOfDifferentSize) {
   EXPECT_THROW(static_cast<void>(split_advantage(draw(1, 0, 3, 0), draw(1, 1, 4, 0), 8)),
                std::invalid_argument);

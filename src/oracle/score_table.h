@@ -16,6 +16,7 @@ namespace fathom {
 enum class CostUnit {
   layers,        ///< layers a token, the same for every sample
   layer_tokens,  ///< tokens that were generated x layers
+  seconds,       ///< tokens that were generated x what a step takes at that depth
 };
 
 /// Scores of n samples at K depths, ascending in layers.

@@ -30,12 +30,13 @@ Json shown(std::string_view field, std::string_view title, std::string_view form
   return {{"field", field}, {"type", "quantitative"}, {"title", title}, {"format", format}};
 }
 
-double share(const BudgetPoint& point, std::size_t depth, const ScoreTable& table) {
-  return static_cast<double>(point.counts[depth]) / static_cast<double>(table.samples());
-}
-
 // As the tables of figures show numbers.
 std::string cell(double value) { return fmt::format("{:.6g}", value); }
+
+// A five-pointed star as an SVG path, within -1 to 1.
+constexpr std::string_view star =
+    "M0,-1L0.225,-0.309L0.951,-0.309L0.363,0.118L0.588,0.809L0,0.382L-0.588,0.809L-0.363,0.118"
+    "L-0.951,-0.309L-0.225,-0.309Z";
 
 std::string bin_name(std::size_t bin) {
   return bin + 1 == length_bins ? "151+" : fmt::format("{}-{}", bin * 15 + 1, bin * 15 + 15);
@@ -44,31 +45,90 @@ std::string bin_name(std::size_t bin) {
 }  // namespace
 
 std::string_view cost_name(CostUnit unit) {
-  return unit == CostUnit::layers ? "layers" : "layers x tokens";
+  switch (unit) {
+    case CostUnit::layers:
+      return "layers";
+    case CostUnit::layer_tokens:
+      return "layers x tokens";
+    case CostUnit::seconds:
+      break;
+  }
+  return "seconds";
 }
 
-Figure selection_figure(const ScoreTable& table, const OracleAnalysis& analysis) {
+double share_of_full(const OracleAnalysis& analysis) {
+  return analysis.match_full.estimate / analysis.static_cost.back();
+}
+
+std::string match_text(const ScoreTable& table, const OracleAnalysis& analysis) {
+  const Interval& match = analysis.match_full;
+  std::string text =
+      fmt::format("The oracle equals depth {} at a budget of {:.4g} {} ({:.1f}% of its {:.4g})",
+                  table.depths.back(), match.estimate, cost_name(table.unit),
+                  100 * share_of_full(analysis), analysis.static_cost.back());
+  if (std::isfinite(match.low)) {
+    text += fmt::format("; 95% interval over rows {:.4g} to {:.4g}", match.low, match.high);
+  }
+  return text + ".";
+}
+
+std::vector<double> shares_of(const BudgetPoint& point) {
+  const auto samples = static_cast<double>(
+      std::accumulate(point.counts.begin(), point.counts.end(), std::size_t{0}));
+  std::vector<double> shares;
+  for (const std::size_t count : point.counts) {
+    shares.push_back(static_cast<double>(count) / samples);
+  }
+  return shares;
+}
+
+Table budget_table(const ScoreTable& table, const OracleAnalysis& analysis) {
+  Table result{{"budget", "mean_quality", "mean_cost", "upper_bound", "optimal"}, {}};
+  for (const std::string& depth : table.depths) result.columns.push_back("share_" + depth);
+  for (const BudgetPoint& point : analysis.budgets) {
+    std::vector<std::string> row;
+    for (const double value :
+         {point.budget, point.mean_quality, point.mean_cost, point.upper_bound}) {
+      row.push_back(fmt::format("{}", value));
+    }
+    row.emplace_back(point.optimal ? "true" : "false");
+    for (const double share : shares_of(point)) row.push_back(fmt::format("{}", share));
+    result.rows.push_back(std::move(row));
+  }
+  return result;
+}
+
+Figure selection_figure(const ScoreTable& table, const OracleAnalysis& analysis, std::string id,
+                        std::string title, const std::optional<PaperOracle>& paper) {
+  const double full_cost = analysis.static_cost.back();
+  const bool beside = paper && table.unit == CostUnit::layers;
   Figure figure{
-      .id = "fig2",
-      .title = "Figure 2: what the oracle chooses under each budget",
+      .id = std::move(id),
+      .title = std::move(title),
       .caption =
           "Left, the share of the samples that each depth gets; right, the mean quality of the "
           "oracle, with the static models as points at their cost. ",
       .table = {{"budget", "mean_quality", "upper_bound"}, {}}};
-  figure.caption += fmt::format("The oracle equals the deepest model at {:.4g} {}.",
+  figure.caption += fmt::format("The star is where the oracle equals the deepest model: {:.4g} {}.",
                                 analysis.match_full.estimate, cost_name(table.unit));
+  if (beside) {
+    figure.caption += fmt::format(
+        " Dashed, where it does in the paper ({}): {:.1f}% of the layers{}", paper->setting,
+        100 * paper->match, paper->models.empty() ? "." : "; diamonds, its static models.");
+  }
   for (const std::string& depth : table.depths) figure.table.columns.push_back("share_" + depth);
   Json shares = Json::array();
   Json curve = Json::array();
   for (const BudgetPoint& point : analysis.budgets) {
     std::vector<std::string> row{cell(point.budget), cell(point.mean_quality),
                                  cell(point.upper_bound)};
+    const std::vector<double> share = shares_of(point);
     for (std::size_t d = 0; d < table.depths.size(); ++d) {
       shares.push_back({{"budget", point.budget},
                         {"depth", table.depths[d]},
                         {"order", d},
-                        {"share", share(point, d, table)}});
-      row.push_back(cell(share(point, d, table)));
+                        {"share", share[d]}});
+      row.push_back(cell(share[d]));
     }
     curve.push_back({{"budget", point.budget}, {"quality", point.mean_quality}});
     figure.table.rows.push_back(std::move(row));
@@ -89,31 +149,54 @@ Figure selection_figure(const ScoreTable& table, const OracleAnalysis& analysis)
                {"scale", {{"zero", false}}}};
   const Json tooltip =
       Json::array({shown("budget", "budget", ".4g"), shown("quality", "quality", ".4f")});
+  const auto points = [&](Json values, Json mark, Json encoding) {
+    mark["type"] = "point";
+    encoding["x"] = x;
+    encoding["y"] = y;
+    encoding["tooltip"] = tooltip;
+    return Json{{"data", {{"values", std::move(values)}}},
+                {"mark", std::move(mark)},
+                {"encoding", std::move(encoding)}};
+  };
+  const auto paper_rule = [&] {
+    return Json{{"data", {{"values", Json::array({{{"budget", paper->match * full_cost}}})}}},
+                {"mark", {{"type", "rule"}, {"strokeDash", {6, 4}}}},
+                {"encoding", {{"x", x}, {"tooltip", Json::array({tooltip[0]})}}}};
+  };
+  Json left = Json::array({{{"data", {{"values", std::move(shares)}}},
+                            {"mark", "area"},
+                            {"encoding",
+                             {{"x", x},
+                              {"y",
+                               {{"field", "share"},
+                                {"type", "quantitative"},
+                                {"title", "share of samples"},
+                                {"stack", "zero"},
+                                {"scale", {{"domain", {0, 1}}}}}},
+                              {"color", depth_field(table)},
+                              {"order", {{"field", "order"}, {"type", "quantitative"}}}}}}});
+  Json right = Json::array(
+      {{{"data", {{"values", curve}}}, {"mark", "line"}, {"encoding", {{"x", x}, {"y", y}}}},
+       points(std::move(curve), {{"size", 20}}, Json::object()),
+       points(std::move(models), {{"filled", true}, {"size", 60}}, {{"color", depth_field(table)}}),
+       points(Json::array({{{"budget", analysis.match_full.estimate},
+                            {"quality", analysis.static_quality.back()}}}),
+              {{"shape", star}, {"filled", true}, {"size", 160}}, Json::object())});
+  if (beside) {
+    left.push_back(paper_rule());
+    right.push_back(paper_rule());
+    Json theirs = Json::array();
+    for (const PaperOracle::Model& model : paper->models) {
+      theirs.push_back({{"budget", model.cost * full_cost}, {"quality", model.quality}});
+    }
+    if (!theirs.empty()) {
+      right.push_back(
+          points(std::move(theirs), {{"shape", "diamond"}, {"size", 60}}, Json::object()));
+    }
+  }
   figure.spec = new_spec(figure.title);
-  figure.spec["concat"] = Json::array(
-      {{{"title", "shares"},
-        {"data", {{"values", std::move(shares)}}},
-        {"mark", "area"},
-        {"encoding",
-         {{"x", x},
-          {"y",
-           {{"field", "share"},
-            {"type", "quantitative"},
-            {"title", "share of samples"},
-            {"stack", "zero"},
-            {"scale", {{"domain", {0, 1}}}}}},
-          {"color", depth_field(table)},
-          {"order", {{"field", "order"}, {"type", "quantitative"}}}}}},
-       {{"title", "quality"},
-        {"layer",
-         {{{"data", {{"values", curve}}}, {"mark", "line"}, {"encoding", {{"x", x}, {"y", y}}}},
-          {{"data", {{"values", std::move(curve)}}},
-           {"mark", {{"type", "point"}, {"size", 20}}},
-           {"encoding", {{"x", x}, {"y", y}, {"tooltip", tooltip}}}},
-          {{"data", {{"values", std::move(models)}}},
-           {"mark", {{"type", "point"}, {"filled", true}, {"size", 60}}},
-           {"encoding",
-            {{"x", x}, {"y", y}, {"color", depth_field(table)}, {"tooltip", tooltip}}}}}}}});
+  figure.spec["concat"] = Json::array({{{"title", "shares"}, {"layer", std::move(left)}},
+                                       {{"title", "quality"}, {"layer", std::move(right)}}});
   return figure;
 }
 
@@ -222,7 +305,10 @@ Figure length_figure(const ScoreTable& table, const OracleAnalysis& analysis) {
 }
 
 std::vector<Figure> oracle_figures(const ScoreTable& table, const OracleAnalysis& analysis) {
-  std::vector<Figure> figures{selection_figure(table, analysis), advantage_figure(table, analysis)};
+  std::vector<Figure> figures{
+      selection_figure(table, analysis, "fig2",
+                       "Figure 2: what the oracle chooses under each budget", std::nullopt),
+      advantage_figure(table, analysis)};
   if (!analysis.length_tests.empty()) figures.push_back(length_figure(table, analysis));
   return figures;
 }

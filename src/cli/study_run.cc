@@ -1,0 +1,55 @@
+#include "cli/study_run.h"
+
+#include <cstdio>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/sha256.h"
+#include "cli/command.h"
+#include "cli/version.h"
+#include "kernels/kernels.h"
+#include "model/model_hash.h"
+
+namespace fathom {
+
+RunConfig run_config(std::string_view study, const DataOptions& data, const EngineOptions& engine,
+                     const CpuModel& model, const std::vector<Example>& examples,
+                     nlohmann::ordered_json study_options, const std::string& command_line) {
+  const ModelFiles& files = model.files();
+  RunConfig config{.study = std::string(study),
+                   .versions = {std::string(version())},
+                   .command = command_line,
+                   .model_path = files.path,
+                   .model_name = files.name,
+                   .model_sha256 = model_sha256(files.path),
+                   .layers = files.config.depth(),
+                   .data_path = data.path,
+                   .data_sha256 = sha256_of_file(data.path),
+                   .data_kind = std::string(name(examples.front().kind)),
+                   .rows = examples.size(),
+                   .options = std::move(study_options)};
+  data.describe(config.options);
+  config.options["precision"] = engine.precision;
+  // Their sums differ in the last bits.
+  config.options["kernels"] = kernels().name;
+  return config;
+}
+
+RunFolder open_run(const std::string& folder, const RunConfig& config) {
+  RunFolder run = RunFolder::open_to_measure(folder, config);
+  for (const std::string& warning : run.warnings()) {
+    fmt::print(stderr, "fathom: {}: {}\n", folder, warning);
+  }
+  return run;
+}
+
+int report_stopped(const std::string& folder) {
+  fmt::print(stderr,
+             "fathom: {}: stopped; what was measured is kept, and the same command goes on from "
+             "there. `fathom report {}` shows it.\n",
+             folder, folder);
+  return exit_interrupted;
+}
+
+}  // namespace fathom

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/data_options.h"
+#include "cli/model_options.h"
+#include "data/examples.h"
+#include "study/run_folder.h"
+
+namespace fathom {
+
+/// What a study's run depends on: `study_options` are the study's own, to which those of data and
+/// engine are added.
+RunConfig run_config(std::string_view study, const DataOptions& data, const EngineOptions& engine,
+                     const CpuModel& model, const std::vector<Example>& examples,
+                     nlohmann::ordered_json study_options, const std::string& command_line);
+
+/// RunFolder::open_to_measure(), with its warnings printed.
+RunFolder open_run(const std::string& folder, const RunConfig& config);
+
+/// Says that a run was stopped and how to go on. Returns the exit code.
+int report_stopped(const std::string& folder);
+
+}  // namespace fathom
