@@ -156,7 +156,8 @@ void read_attention_scale(const Keys& keys, ModelConfig& config) {
   // depth, as in llama.cpp.
   constexpr std::size_t layers_of_27b = 62;
   if (!scale && config.family == ModelFamily::gemma3 && config.layers == layers_of_27b) {
-    scale = 1 / std::sqrt(static_cast<double>(config.width / config.heads));
+    const std::size_t width_of_head = config.width / config.heads;
+    scale = 1 / std::sqrt(static_cast<double>(width_of_head));
   }
   if (!scale) return;
   for (LayerAttention& attention : config.attention) attention.scale = static_cast<float>(*scale);
