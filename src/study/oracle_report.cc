@@ -291,20 +291,21 @@ Figure sampling_figure(const OracleRun& run, const Analysed& layers) {
   std::vector<double> budgets;
   for (const BudgetPoint& point : layers.analysis.budgets) budgets.push_back(point.budget);
   Json values = Json::array();
-  for (const auto& [name, budget, advantage] : advantages_at(run, layers, budgets)) {
-    const Interval& part = advantage.allocation;
+  for (const AdvantageEstimate& each : advantages_at(run, layers, budgets)) {
+    const Interval& part = each.advantage.allocation;
     const auto add = [&](std::string_view what, double estimate, double low, double high) {
-      values.push_back({{"estimate", name},
+      values.push_back({{"estimate", each.name},
                         {"what", what},
-                        {"budget", budget},
+                        {"budget", each.budget},
                         {"value", estimate},
                         {"low", std::isfinite(low) ? low : estimate},
                         {"high", std::isfinite(high) ? high : estimate}});
     };
-    add("gain", advantage.gain, advantage.gain, advantage.gain);
+    add("gain", each.advantage.gain, each.advantage.gain, each.advantage.gain);
     add("by choosing", part.estimate, part.low, part.high);
-    figure.table.rows.push_back({std::string(name), cell(budget), cell(advantage.gain),
-                                 cell(part.estimate), cell(part.low), cell(part.high)});
+    figure.table.rows.push_back({std::string(each.name), cell(each.budget),
+                                 cell(each.advantage.gain), cell(part.estimate), cell(part.low),
+                                 cell(part.high)});
   }
   const Json color{{"field", "what"}, {"type", "nominal"}, {"title", nullptr}};
   const Json x{{"field", "budget"},
@@ -510,23 +511,24 @@ std::string summary_of(const Analysed& layers, const std::vector<AdvantageEstima
 }
 
 std::vector<std::string> choices_of(const OracleRun& run) {
-  std::vector<std::string> choices{
-      "The prompt runs all layers; cost counts layers of generated tokens only [paper].",
-      fmt::format(
-          "Answers are greedy and at most {} tokens long; quality is ROUGE-L F1 against the "
-          "label, without stemming [code].",
-          run.options().max_new_tokens),
-      "The routes are not trained [ours; the paper trains the full model on the data, and each "
-      "compressed one further].",
-      "Of equally good choices the oracle takes the cheapest [ours].",
-      "The interval of the budget that equals the full model is a BCa bootstrap over rows; claims "
-      "on "
-      "shares are judged by Wilson's intervals, taking the choices of rows for independent [ours].",
-      "Bins of label length count the tokens of this model's tokenizer [ours].",
-      "Seconds are all tokens of an answer times the median step of one sequence by itself at that "
-      "depth; the prompt's pass, the same at all depths, is not in them [ours]."};
+  std::vector<std::string> choices;
+  const auto add = [&](std::string_view choice) { choices.emplace_back(choice); };
+  add("The prompt runs all layers; cost counts layers of generated tokens only [paper].");
+  add(fmt::format(
+      "Answers are greedy and at most {} tokens long; quality is ROUGE-L F1 against the "
+      "label, without stemming [code].",
+      run.options().max_new_tokens));
+  add("The routes are not trained [ours; the paper trains the full model on the data, and each "
+      "compressed one further].");
+  add("Of equally good choices the oracle takes the cheapest [ours].");
+  add("The interval of the budget that equals the full model is a BCa bootstrap over rows; claims "
+      "on shares are judged by Wilson's intervals, taking the choices of rows for independent "
+      "[ours].");
+  add("Bins of label length count the tokens of this model's tokenizer [ours].");
+  add("Seconds are all tokens of an answer times the median step of one sequence by itself at that "
+      "depth; the prompt's pass, the same at all depths, is not in them [ours].");
   if (run.options().draws > 0) {
-    choices.push_back(
+    add(
         fmt::format("Two more answers a depth are drawn at temperature {}, for the "
                     "split estimate only [ours].",
                     run.options().temperature));
