@@ -105,7 +105,7 @@ struct TileSums {
 template <PackedForm form, bool with_residual, int which>
 void start_product(const Chunk& chunk, const RowGroup& rows, std::size_t unit) {
   const std::size_t input = unit * scale_inputs<form>;
-  load_tile<weight_tile>(chunk.weights[0][input / 4], 64);
+  load_tile<weight_tile>(chunk.weights[input / block_inputs][input % block_inputs / 4], 64);
   load_tile<activation_tile>(rows.quantized + input, rows.stride);
   clear_tile<sum_tile + which>();
   add_product_ss<sum_tile + which, activation_tile, weight_tile>();
