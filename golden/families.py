@@ -10,7 +10,6 @@ A route runs as in fathom: the prompt goes through all layers, and each later to
 which it sees the keys and values of the prompt and of the tokens before it. The layers are transformers' own modules.
 """
 
-import argparse
 import json
 import random
 import shutil
@@ -26,7 +25,7 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
-from tiny import SPECIAL
+from tiny import SPECIAL, load_checked, make_all
 
 SIZE_LIMIT = 115_000  # of one file
 VOCABULARY = 70
@@ -358,12 +357,7 @@ def make(name: str, folder: Path, seed: int) -> None:
     named = {key.removeprefix(prefix): value for key, value in weights.items()}
     save_file(named, folder / "model.safetensors", metadata={"format": "pt"})
 
-    model, report = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
-    problems = {key: value for key, value in report.items() if value}
-    assert not problems, problems
-    for key, value in weights.items():
-        assert torch.equal(model.state_dict()[key], value.float()), key
+    model = load_checked(AutoModelForCausalLM, folder, weights)
     if variant.all_files:
         # Checkpoints of tied models have the head, too; it shares the embedding's storage.
         embedding = next(value for key, value in weights.items() if "embed_tokens" in key or "wte" in key)
@@ -379,17 +373,5 @@ def make(name: str, folder: Path, seed: int) -> None:
         assert file.stat().st_size < SIZE_LIMIT, (file, file.stat().st_size)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("families"))
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.set_grad_enabled(False)
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    for seed, name in enumerate(VARIANTS):
-        make(name, arguments.output / name, seed)
-
-
 if __name__ == "__main__":
-    main()
+    make_all(__doc__, Path(__file__).with_name("families"), VARIANTS, make)

@@ -1,7 +1,9 @@
-"""What tiny_llama.py and tiny_gguf.py share: the texts, the tokenizer, random weights and expected logits."""
+"""What tiny_llama.py, tiny_gguf.py and families.py share: the texts, the tokenizer, random weights and expected logits."""
 
+import argparse
 import json
 import random
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +110,27 @@ def write_json(path: Path, value: dict) -> None:
     """Compact, one prompt a line."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace(',"prompts":[{', ',\n"prompts":[\n{')
     path.write_text(text.replace('},{"ids"', '},\n{"ids"') + "\n", encoding="utf-8")
+
+
+def load_checked(model_class: type, folder: Path, weights: dict[str, torch.Tensor]) -> torch.nn.Module:
+    """The folder as transformers loads it, in float32: without a complaint, and with these weights."""
+    model, report = model_class.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+    problems = {key: value for key, value in report.items() if value}
+    assert not problems, problems
+    for key, value in weights.items():
+        assert torch.equal(model.state_dict()[key], value.float()), key
+    return model
+
+
+def make_all(description: str, folder: Path, names: Iterable[str], make: Callable[[str, Path, int], None]) -> None:
+    """The command line of a script that makes one folder for each name, in `folder` or where --output says."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=folder)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    for seed, name in enumerate(names):
+        make(name, arguments.output / name, seed)

@@ -6,18 +6,17 @@ Each folder has config.json (some in the older style, rope_theta and rope_scalin
 generation_config.json, tokenizer.json, tokenizer_config.json, the weights and expected.json.
 """
 
-import argparse
 import json
 import shutil
 from pathlib import Path
 
 import torch
-import transformers
 from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from tiny import CHATML, VOCABULARY, describe, expected_logits, make_tokenizer, random_weights, write_json
+from tiny import (CHATML, VOCABULARY, describe, expected_logits, load_checked, make_all, make_tokenizer, random_weights,
+                  write_json)
 
 SIZE_LIMIT = 400_000
 COMMON = {
@@ -102,12 +101,7 @@ def make(name: str, folder: Path, seed: int) -> None:
     weights = {key: torch.from_numpy(value).to(stored) for key, value in random_weights(config, seed).items()}
     save_weights(folder, weights, 2 if name == "untied-biases" else 1)
 
-    model, report = LlamaForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
-    problems = {key: value for key, value in report.items() if value}
-    assert not problems, problems
-    for key, value in weights.items():
-        assert torch.equal(model.state_dict()[key], value.float()), key
+    model = load_checked(LlamaForCausalLM, folder, weights)
     check_rope(model, config, newer)
     write_json(folder / "expected.json", expected_logits(model.eval(), tokenizer, description))
     for file in folder.iterdir():
@@ -117,17 +111,5 @@ def make(name: str, folder: Path, seed: int) -> None:
     assert size < SIZE_LIMIT
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("tiny"))
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    torch.set_grad_enabled(False)
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    for seed, name in enumerate(VARIANTS):
-        make(name, arguments.output / name, seed)
-
-
 if __name__ == "__main__":
-    main()
+    make_all(__doc__, Path(__file__).with_name("tiny"), VARIANTS, make)

@@ -3,9 +3,7 @@
 import fcntl
 import json
 import os
-import pty
 import random
-import select
 import signal
 import subprocess
 import tempfile
@@ -227,17 +225,7 @@ class ResumeTest(BatchTest):
 
     def test_progress_on_a_terminal(self):
         path = self.write(mixed_rows(16))
-        child, terminal = pty.fork()
-        if child == 0:
-            os.execv(PROGRAM, [PROGRAM, *map(str, self.command(path, *self.ARGS, "--batch", "1"))])
-        self.addCleanup(os.close, terminal)
-        seen = ""
-        try:
-            while select.select([terminal], [], [], 60)[0] and (data := os.read(terminal, 65536)):
-                seen += data.decode()
-        except OSError:  # Linux: the other end is closed
-            pass
-        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+        seen = self.fathom_on_terminal(*self.command(path, *self.ARGS, "--batch", "1"))
         self.assertRegex(seen, r"\r\d+ of 16 rows, [\d.e+]+ a second, \d+ s left")
 
 

@@ -5,6 +5,8 @@ the default model in the user's cache folder, as tools/fetch_model.sh leaves it)
 """
 
 import os
+import pty
+import select
 import subprocess
 import unittest
 from pathlib import Path
@@ -55,6 +57,21 @@ class ProgramTest(unittest.TestCase):
         result = self.fathom(*args, **options)
         self.assertEqual(result.code, 0, f"fathom {args} said: {result.err}")
         return result.out
+
+    def fathom_on_terminal(self, *args):
+        """Runs fathom with a terminal of its own, fails unless the exit code is 0, and returns what was seen there."""
+        child, terminal = pty.fork()
+        if child == 0:
+            os.execv(PROGRAM, [PROGRAM, *map(str, args)])
+        self.addCleanup(os.close, terminal)
+        seen = ""
+        try:
+            while select.select([terminal], [], [], 60)[0] and (data := os.read(terminal, 65536)):
+                seen += data.decode()
+        except OSError:  # Linux: the other end is closed
+            pass
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+        return seen
 
     def assert_refused(self, result, *words):
         """The run ended with exit code 2, printed no result, and its message has all `words`."""

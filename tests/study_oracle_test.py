@@ -4,10 +4,8 @@ import contextlib
 import csv
 import json
 import os
-import pty
 import random
 import re
-import select
 import shutil
 import signal
 import sqlite3
@@ -391,17 +389,7 @@ class ResumeTest(OracleStudyTest):
 
     def test_progress_on_a_terminal(self):
         data = self.write(some_rows(30))
-        child, terminal = pty.fork()
-        if child == 0:
-            os.execv(PROGRAM, [PROGRAM, *map(str, self.arguments(data, "--max-new-tokens", "150", "--batch", "2"))])
-        self.addCleanup(os.close, terminal)
-        seen = ""
-        try:
-            while select.select([terminal], [], [], 60)[0] and (data := os.read(terminal, 65536)):
-                seen += data.decode()
-        except OSError:  # Linux: the other end is closed
-            pass
-        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 0)
+        seen = self.fathom_on_terminal(*self.arguments(data, "--max-new-tokens", "150", "--batch", "2"))
         self.assertRegex(seen, r"\r\d+ of 120 answers, [\d.e+]+ a second, \d+ s left")
 
 

@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "depth/selector.h"
+#include "engine/compare_logits.h"
 #include "formats/dequantize.h"
 #include "formats/gguf_test_writer.h"
 #include "formats/test_folder.h"
@@ -142,27 +143,6 @@ TEST_P(TinyModelTest, ExactLogitsEqualTransformers) {
   }
 }
 
-// The correlation of two rows of logits.
-double correlation(std::span<const float> a, std::span<const float> b) {
-  double sum_a = 0;
-  double sum_b = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    sum_a += a[i];
-    sum_b += b[i];
-  }
-  const double mean_a = sum_a / static_cast<double>(a.size());
-  const double mean_b = sum_b / static_cast<double>(b.size());
-  double ab = 0;
-  double aa = 0;
-  double bb = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    ab += (a[i] - mean_a) * (b[i] - mean_b);
-    aa += (a[i] - mean_a) * (a[i] - mean_a);
-    bb += (b[i] - mean_b) * (b[i] - mean_b);
-  }
-  return ab / std::sqrt(aa * bb);
-}
-
 TEST_P(TinyModelTest, FastLogitsFollowExactOnes) {
   // These random models amplify errors, so the test is a coarse one: it finds a wrong layout or
   // scale, not a rounding. The default model is held to tight bounds in tests/.
@@ -233,16 +213,6 @@ class EngineInvarianceTest : public testing::TestWithParam<InvarianceCase> {
 
 INSTANTIATE_TEST_SUITE_P(All, EngineInvarianceTest, testing::ValuesIn(invariance_cases()),
                          [](const auto& instance) { return case_name(instance.param); });
-
-// Bitwise: EXPECT_EQ on floats would take 0 for -0 and never accept a NaN.
-void expect_same_bits(const std::vector<std::vector<float>>& a,
-                      const std::vector<std::vector<float>>& b, const std::string& what) {
-  ASSERT_EQ(a.size(), b.size()) << what;
-  for (std::size_t t = 0; t < a.size(); ++t) {
-    ASSERT_EQ(0, std::memcmp(a[t].data(), b[t].data(), a[t].size() * sizeof(float)))
-        << what << ", position " << t;
-  }
-}
 
 TEST_P(EngineInvarianceTest, ThreadsAndChunksChangeNothing) {
   const std::vector<TokenId> all = tokens(1);

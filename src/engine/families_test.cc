@@ -1,6 +1,5 @@
 // Every family against transformers (golden/families.py), from every kind of file.
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -15,6 +14,7 @@
 #include "base/error.h"
 #include "base/error_of.h"
 #include "depth/selector.h"
+#include "engine/compare_logits.h"
 #include "engine/cpu_model.h"
 #include "formats/test_folder.h"
 
@@ -22,7 +22,7 @@ namespace fathom {
 namespace {
 
 namespace fs = std::filesystem;
-using Rows = std::vector<std::vector<float>>;
+using Rows = SequenceLogits;
 
 fs::path families() { return fs::path(FATHOM_SOURCE_DIR) / "golden" / "families"; }
 
@@ -70,14 +70,6 @@ Rows run(LanguageModel& model, const Expected& expected, std::size_t chunk, cons
     append(model, *cache, ids.subspan(t, 1), &route, logits);
   }
   return logits;
-}
-
-void expect_same_bits(const Rows& a, const Rows& b, const std::string& what) {
-  ASSERT_EQ(a.size(), b.size()) << what;
-  for (std::size_t t = 0; t < a.size(); ++t) {
-    ASSERT_EQ(0, std::memcmp(a[t].data(), b[t].data(), a[t].size() * sizeof(float)))
-        << what << ", position " << t;
-  }
 }
 
 RouteSelector selector_of(const nlohmann::json& layers, std::int32_t depth) {
@@ -270,25 +262,6 @@ TEST_P(FamilyFilesTest, EveryFileGivesTheSameLogits) {
       expect_same_bits(reference, run(other, expected, expected.prompt, route), path.string());
     }
   }
-}
-
-// The correlation of two rows of logits.
-double correlation(std::span<const float> a, std::span<const float> b) {
-  double mean_a = 0;
-  double mean_b = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    mean_a += a[i] / static_cast<double>(a.size());
-    mean_b += b[i] / static_cast<double>(b.size());
-  }
-  double ab = 0;
-  double aa = 0;
-  double bb = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    ab += (a[i] - mean_a) * (b[i] - mean_b);
-    aa += (a[i] - mean_a) * (a[i] - mean_a);
-    bb += (b[i] - mean_b) * (b[i] - mean_b);
-  }
-  return ab / std::sqrt(aa * bb);
 }
 
 // In 8 bits and in float16, `fast` follows `exact`. These random models amplify errors, so the test

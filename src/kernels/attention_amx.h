@@ -29,7 +29,7 @@ struct FixedTiles {
     for (const int tile : {4, 5, 6, 7}) shapes.set(tile, tile_rows, 64);
     configure(shapes);
   }
-  static void begin(std::size_t /*head_dim*/) { shape(full_groups); }
+  static void begin() { shape(full_groups); }
   static void end() { release_tiles(); }
 
   using Sums = std::int32_t[tile_rows][16];

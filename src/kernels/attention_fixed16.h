@@ -71,7 +71,7 @@ inline __m512 value_sum_of(__m512i high, __m512i mid, float weight_factor) {
 
 // The integer sums in vectors, of Q queries from `first` on at a time.
 struct FixedVectors {
-  static void begin(std::size_t /*head_dim*/) {}
+  static void begin() {}
   static void end() {}
 
   // Asks for what the next block will need at this place.
@@ -497,7 +497,7 @@ struct FixedAttention {
         Base::clear_attention(query.state, call.value_stride);
       }
     }
-    Sums::begin(call.head_dim);
+    Sums::begin();
     const std::size_t seen_parts = (end + attention_part_positions - 1) / attention_part_positions;
     const std::size_t end_part = call.end_part < seen_parts ? call.end_part : seen_parts;
     std::size_t part = first / attention_part_positions;

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -13,19 +12,12 @@
 #include "base/aligned_buffer.h"
 #include "formats/dequantize.h"
 #include "kernels/kernels.h"
+#include "kernels/random_values.h"
 
 namespace fathom {
 namespace {
 
 constexpr float call_scale = 0.25F;
-
-std::vector<float> random_values(std::size_t n, unsigned seed, float deviation = 1.0F) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0.0F, deviation);
-  std::vector<float> values(n);
-  for (float& v : values) v = normal(random);
-  return values;
-}
 
 /// Which positions a query sees.
 struct Sees {

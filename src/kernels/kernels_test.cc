@@ -16,6 +16,7 @@
 #include "formats/dequantize.h"
 #include "kernels/packed_matrix.h"
 #include "kernels/products.h"
+#include "kernels/random_values.h"
 
 namespace fathom {
 namespace {
@@ -67,14 +68,6 @@ struct RandomTensor {
     dequantize(type, bytes, widened);
   }
 };
-
-std::vector<float> random_values(std::size_t n, unsigned seed, float deviation = 1.0F) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0.0F, deviation);
-  std::vector<float> values(n);
-  for (float& v : values) v = normal(random);
-  return values;
-}
 
 Activations make_activations(const Kernels& k, std::size_t rows, std::size_t columns,
                              const std::vector<float>& values,

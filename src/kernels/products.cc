@@ -71,6 +71,20 @@ void copy_panel(const PanelOut& values, std::size_t lanes, RowRange rows, std::s
   }
 }
 
+// Shares out a matrix's panels; a worker takes some rows with all of its panels, then the next, so
+// that what they read and write stays in the cache.
+template <class Work>
+void for_rows_and_panels(ThreadTeam& team, const Kernels& kernels, std::size_t rows,
+                         std::size_t panels, const Work& work) {
+  if (rows == 0) return;
+  team.run_shares(panels, 1, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t first = 0; first < rows; first += kernels.panel_product_rows) {
+      const RowRange range{first, std::min(kernels.panel_product_rows, rows - first)};
+      for (std::size_t panel = begin; panel < end; ++panel) work(range, panel);
+    }
+  });
+}
+
 }  // namespace
 
 void Activations::resize(std::size_t rows, std::size_t columns,
@@ -152,21 +166,15 @@ void multiply(ThreadTeam& team, const Kernels& kernels, const Activations& activ
 
 void multiply_activated(ThreadTeam& team, const Kernels& kernels, const Activations& activations,
                         const LinearMap& map, Activation activation, Activations& out) {
-  const std::size_t rows = activations.rows();
-  if (rows == 0) return;
   const ActivationView view = activations.view();
   const auto activate = kernels.activate[static_cast<std::size_t>(activation)];
-  team.run_shares(map.weights->panels(), 1, [&](std::size_t begin, std::size_t end) {
-    alignas(64) PanelOut values;
-    for (std::size_t first = 0; first < rows; first += kernels.panel_product_rows) {
-      const RowRange range{first, std::min(kernels.panel_product_rows, rows - first)};
-      for (std::size_t panel = begin; panel < end; ++panel) {
-        panel_outputs(kernels, map, panel, view, range, values.data(), panel_rows);
-        activate(values.data(), range.count * panel_rows);
-        copy_panel(values, lanes_of(*map.weights, panel), range, panel, out);
-      }
-    }
-  });
+  for_rows_and_panels(team, kernels, activations.rows(), map.weights->panels(),
+                      [&](RowRange range, std::size_t panel) {
+                        alignas(64) PanelOut values;
+                        panel_outputs(kernels, map, panel, view, range, values.data(), panel_rows);
+                        activate(values.data(), range.count * panel_rows);
+                        copy_panel(values, lanes_of(*map.weights, panel), range, panel, out);
+                      });
 }
 
 void multiply_gated(ThreadTeam& team, const Kernels& kernels, const Activations& activations,
@@ -176,23 +184,17 @@ void multiply_gated(ThreadTeam& team, const Kernels& kernels, const Activations&
       gate.weights->columns() != up.weights->columns()) {
     throw std::logic_error("gate and up must have the same shape");
   }
-  const std::size_t rows = activations.rows();
-  if (rows == 0) return;
   const ActivationView view = activations.view();
   const auto gated = kernels.gated[static_cast<std::size_t>(activation)];
-  team.run_shares(gate.weights->panels(), 1, [&](std::size_t begin, std::size_t end) {
-    alignas(64) PanelOut values;
-    alignas(64) PanelOut upward;
-    for (std::size_t first = 0; first < rows; first += kernels.panel_product_rows) {
-      const RowRange range{first, std::min(kernels.panel_product_rows, rows - first)};
-      for (std::size_t panel = begin; panel < end; ++panel) {
-        panel_outputs(kernels, gate, panel, view, range, values.data(), panel_rows);
-        panel_outputs(kernels, up, panel, view, range, upward.data(), panel_rows);
-        gated(values.data(), upward.data(), range.count * panel_rows);
-        copy_panel(values, lanes_of(*gate.weights, panel), range, panel, out);
-      }
-    }
-  });
+  for_rows_and_panels(team, kernels, activations.rows(), gate.weights->panels(),
+                      [&](RowRange range, std::size_t panel) {
+                        alignas(64) PanelOut values;
+                        alignas(64) PanelOut upward;
+                        panel_outputs(kernels, gate, panel, view, range, values.data(), panel_rows);
+                        panel_outputs(kernels, up, panel, view, range, upward.data(), panel_rows);
+                        gated(values.data(), upward.data(), range.count * panel_rows);
+                        copy_panel(values, lanes_of(*gate.weights, panel), range, panel, out);
+                      });
 }
 
 }  // namespace fathom

@@ -8,6 +8,10 @@
 
 namespace fathom {
 
+double mean_of(std::span<const double> values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
 MeanError mean_and_error(std::span<const double> values) {
   if (values.empty()) throw std::invalid_argument("no values to average");
   const double sum = std::accumulate(values.begin(), values.end(), 0.0);

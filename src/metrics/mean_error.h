@@ -4,6 +4,9 @@
 
 namespace fathom {
 
+/// The sum of values, added in their order, over their number; not a number for none.
+double mean_of(std::span<const double> values);
+
 /// A mean and its standard error: the standard deviation (divisor n - 1) over the root of n.
 struct MeanError {
   double mean = 0;

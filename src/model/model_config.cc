@@ -50,35 +50,43 @@ double Place::positive(std::string_view key, double value) const {
   return value;
 }
 
-ModelFamily find_family(std::span<const FamilyName> known, std::string_view name,
-                        std::string_view key, const Place& place) {
+namespace {
+
+// The entry of that name; an error that lists all names if there is none.
+template <class Entries>
+const auto& find_named(const Entries& known, std::string_view name, std::string_view key,
+                       const Place& place) {
   std::vector<std::string_view> names;
-  for (const FamilyName& candidate : known) {
-    if (candidate.name == name) return candidate.family;
+  for (const auto& candidate : known) {
+    if (candidate.name == name) return candidate;
     names.push_back(candidate.name);
   }
   place.fail(key, fmt::format("{} is not supported; {} are", printable_name(name),
                               fmt::join(names, ", ")));
 }
 
+struct NamedActivation {
+  std::string_view name;
+  Activation activation;
+};
+// gelu_fast is the same formula written in another way.
+constexpr std::array activations{NamedActivation{"silu", Activation::silu},
+                                 NamedActivation{"swish", Activation::silu},
+                                 NamedActivation{"relu", Activation::relu},
+                                 NamedActivation{"gelu", Activation::gelu},
+                                 NamedActivation{"gelu_new", Activation::gelu_tanh},
+                                 NamedActivation{"gelu_pytorch_tanh", Activation::gelu_tanh},
+                                 NamedActivation{"gelu_fast", Activation::gelu_tanh}};
+
+}  // namespace
+
+ModelFamily find_family(std::span<const FamilyName> known, std::string_view name,
+                        std::string_view key, const Place& place) {
+  return find_named(known, name, key, place).family;
+}
+
 Activation find_activation(std::string_view name, std::string_view key, const Place& place) {
-  struct Named {
-    std::string_view name;
-    Activation activation;
-  };
-  // gelu_fast is the same formula written in another way.
-  constexpr std::array known{
-      Named{"silu", Activation::silu},          Named{"swish", Activation::silu},
-      Named{"relu", Activation::relu},          Named{"gelu", Activation::gelu},
-      Named{"gelu_new", Activation::gelu_tanh}, Named{"gelu_pytorch_tanh", Activation::gelu_tanh},
-      Named{"gelu_fast", Activation::gelu_tanh}};
-  std::vector<std::string_view> names;
-  for (const Named& candidate : known) {
-    if (candidate.name == name) return candidate.activation;
-    names.push_back(candidate.name);
-  }
-  place.fail(key, fmt::format("{} is not supported; {} are", printable_name(name),
-                              fmt::join(names, ", ")));
+  return find_named(activations, name, key, place).activation;
 }
 
 ModelConfig family_defaults(ModelFamily family) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/random.h"
+#include "metrics/mean_error.h"
 
 namespace fathom {
 namespace {
@@ -162,9 +163,7 @@ Interval match_model(const Knapsack& problem, std::span<const double> model_qual
     throw std::invalid_argument("a quality of the model for each sample");
   }
   if (options.resamples == 0) throw std::invalid_argument("no resamples to draw");
-  const double mean = std::accumulate(model_quality.begin(), model_quality.end(), 0.0) /
-                      static_cast<double>(model_quality.size());
-  const double exact = least_budget_for(problem, mean);
+  const double exact = least_budget_for(problem, mean_of(model_quality));
   GroupedRelaxation relaxation(problem, model_quality);
   std::vector<double> weights(relaxation.groups(), 1.0);
   if (weights.size() == 1) return {exact, NAN, NAN};

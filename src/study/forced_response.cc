@@ -12,6 +12,7 @@
 #include "depth/selector.h"
 #include "generate/sampler.h"
 #include "metrics/cosine.h"
+#include "metrics/mean_error.h"
 #include "study/layer_search.h"
 
 namespace fathom {
@@ -76,10 +77,6 @@ double weighted_difference(const float* p, const float* a, const float* b, std::
   }
   for (; i < size; ++i) sums[0] += static_cast<double>(p[i]) * (static_cast<double>(a[i]) - b[i]);
   return std::accumulate(sums.begin(), sums.end(), 0.0);
-}
-
-double mean(std::span<const double> values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
 }  // namespace
@@ -289,8 +286,8 @@ std::vector<RouteEffect> ForcedResponse::effects(std::span<const Route> routes) 
     for (std::size_t r = 0; r < these.size(); ++r) {
       result[begin + r] = {.nll = std::accumulate(nll[r].begin(), nll[r].end(), first_nll_) /
                                   static_cast<double>(response_.size()),
-                           .divergence = mean(divergence[r]),
-                           .similarity = mean(similarity[r])};
+                           .divergence = mean_of(divergence[r]),
+                           .similarity = mean_of(similarity[r])};
     }
   }
   return result;

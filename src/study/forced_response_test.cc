@@ -11,18 +11,10 @@
 #include "generate/teacher_forcing.h"
 #include "kernels/kernels.h"
 #include "study/route_similarity.h"
+#include "study/some_tokens.h"
 
 namespace fathom {
 namespace {
-
-std::vector<TokenId> some_tokens(std::size_t count, std::int32_t first) {
-  std::vector<TokenId> tokens;
-  for (std::size_t i = 0; i < count; ++i) {
-    tokens.emplace_back(
-        static_cast<std::int32_t>((static_cast<std::size_t>(first) + 37 * i) % 380));
-  }
-  return tokens;
-}
 
 class ForcedResponseTest : public testing::TestWithParam<Precision> {
  protected:

@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <functional>
 #include <limits>
-#include <numeric>
 #include <set>
 #include <utility>
 
@@ -14,6 +13,7 @@
 
 #include "base/error.h"
 #include "metrics/interval.h"
+#include "metrics/mean_error.h"
 #include "model/ranking_file.h"
 #include "study/layers.h"
 #include "study/publish.h"
@@ -54,10 +54,6 @@ struct Point {
   Interval nll, excess;      // excess: above the full model's
   Interval divergence, similarity;
 };
-
-double mean_of(std::span<const double> values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-}
 
 /// A complete run and what it says of each route.
 class Layers {

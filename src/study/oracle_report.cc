@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <iterator>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,6 +18,7 @@
 #include "depth/policy.h"
 #include "metrics/holm.h"
 #include "metrics/interval.h"
+#include "metrics/mean_error.h"
 #include "oracle/analysis.h"
 #include "oracle/sampling_advantage.h"
 #include "study/oracle.h"
@@ -41,10 +41,6 @@ PaperOracle paper_oracle(bool articles) {
 
 // As tables show numbers; nothing where there is none.
 std::string cell(double value) { return std::isfinite(value) ? fmt::format("{:.6g}", value) : ""; }
-
-double mean(const std::vector<double>& values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-}
 
 std::string percent(double share) { return fmt::format("{:.1f}%", 100 * share); }
 
@@ -209,8 +205,8 @@ Figure depth_figure(const OracleRun& run) {
   for (std::size_t d = 0; d < run.depths(); ++d) {
     const std::string& name = run.options().depths[d];
     const Interval score = t_interval(run.at(d, score_of));
-    const double tokens = mean(run.at(d, tokens_of));
-    const double capped = mean(run.at(d, is_capped));
+    const double tokens = mean_of(run.at(d, tokens_of));
+    const double capped = mean_of(run.at(d, is_capped));
     names.push_back(name);
     values.push_back({{"depth", name},
                       {"rouge_l", score.estimate},
@@ -573,7 +569,7 @@ std::string capped_text(const OracleRun& run) {
   std::vector<std::string> parts;
   for (std::size_t d = 0; d < run.depths(); ++d) {
     parts.push_back(
-        fmt::format("{} {}", run.options().depths[d], percent(mean(run.at(d, is_capped)))));
+        fmt::format("{} {}", run.options().depths[d], percent(mean_of(run.at(d, is_capped)))));
   }
   return fmt::format("{}", fmt::join(parts, ", "));
 }

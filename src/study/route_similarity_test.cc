@@ -15,6 +15,7 @@
 #include "generate/generator.h"
 #include "generate/teacher_forcing.h"
 #include "kernels/kernels.h"
+#include "study/some_tokens.h"
 
 namespace fathom {
 namespace {
@@ -27,15 +28,6 @@ struct Recorder final : HiddenStateSink {
     layers.emplace_back(rows.hidden.begin(), rows.hidden.end());
   }
 };
-
-std::vector<TokenId> some_tokens(std::size_t count, std::int32_t first) {
-  std::vector<TokenId> tokens;
-  for (std::size_t i = 0; i < count; ++i) {
-    tokens.emplace_back(
-        static_cast<std::int32_t>((static_cast<std::size_t>(first) + 37 * i) % 380));
-  }
-  return tokens;
-}
 
 class RouteSimilarityTest : public testing::Test {
  protected:

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <numeric>
 #include <set>
 #include <utility>
 
@@ -15,6 +14,7 @@
 #include "depth/policy.h"
 #include "depth/selector.h"
 #include "formats/json_file.h"
+#include "metrics/mean_error.h"
 #include "study/route_similarity.h"
 
 namespace fathom {
@@ -49,13 +49,9 @@ double rounded(double value) {
   return std::round(value * digits) / digits;
 }
 
-double mean(std::span<const double> values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-}
-
 Json nll_json(std::span<const double> nll) {
-  return {{"nll", mean(nll)},
-          {"nll_without_first", nll.size() > 1 ? Json(mean(nll.subspan(1))) : Json(nullptr)}};
+  return {{"nll", mean_of(nll)},
+          {"nll_without_first", nll.size() > 1 ? Json(mean_of(nll.subspan(1))) : Json(nullptr)}};
 }
 
 std::string value_of(const Route& route, const RouteSimilarity& similarity) {
