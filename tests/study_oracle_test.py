@@ -393,6 +393,65 @@ class ResumeTest(OracleStudyTest):
         self.assertRegex(seen, r"\r\d+ of 120 answers, [\d.e+]+ a second, \d+ s left")
 
 
+class RankedTest(OracleStudyTest):
+    DEPTHS = "ranked:2,ranked:3,full"
+
+    def rankings(self, data):
+        """The path of a ranking of the model, and of another whose route of 2 layers differs."""
+        made = self.folder / "layers"
+        self.fathom_ok("study", "layers", "--model", MODEL, "--raw", "--data", data, "--random-routes", "2", "--out", made)
+        ranking = json.loads((made / "ranking.json").read_text(encoding="utf-8"))
+        route = next(each for each in ranking["routes"] if each["cost"] == 2)
+        route["layers"] = "1,2" if route["layers"] != "1,2" else "1,3"
+        other = self.folder / "other.json"
+        other.write_text(json.dumps(ranking), encoding="utf-8")
+        return made / "ranking.json", other
+
+    def test_routes_are_the_rankings_and_kept(self):
+        data = self.write(some_rows(8))
+        ranking, other = self.rankings(data)
+        options = ("--max-new-tokens", "12", "--ranking")
+        self.study_ok(data, *options, ranking, depths=self.DEPTHS)
+        routes = {route["cost"]: route["layers"] for route in json.loads(ranking.read_text())["routes"]}
+        config = json.loads((self.out / "config.json").read_text())
+        self.assertEqual(config["options"]["ranked_layers"], {f"ranked:{cost}": routes[cost] for cost in (2, 3)})
+        # Answers are those of the same layers, listed.
+        listed = self.folder / "listed"
+        self.study_ok(data, "--max-new-tokens", "12", out=listed,
+                      depths=f"layers:{routes[2]},layers:{routes[3]},full")
+        self.assertEqual((listed / "scores_tokens.csv").read_bytes(), (self.out / "scores_tokens.csv").read_bytes())
+        there = self.stored(listed)
+        for cost in (2, 3):
+            for sample in range(8):
+                self.assertEqual(self.stored()[sample, f"ranked:{cost}"], there[sample, f"layers:{routes[cost]}"])
+
+        # Another ranking is refused, naming both routes; a copy that has the same routes is not.
+        before = self.stored()
+        changed = {each["cost"]: each["layers"] for each in json.loads(other.read_text())["routes"]}[2]
+        self.assert_refused(self.study(data, *options, other, depths=self.DEPTHS), str(self.out),
+                            "ranked_layers", f'"ranked:2":"{routes[2]}"', f'"ranked:2":"{changed}"')
+        self.assertEqual(self.stored(), before)
+        copy = self.folder / "copy.json"
+        ranking.rename(copy)
+        self.study_ok(data, *options, copy, depths=self.DEPTHS)
+
+        # A report needs no ranking.
+        copy.unlink()
+        made = {name: (self.out / name).read_bytes() for name in ("scores.csv", "depths.csv", "report.html")}
+        for name in made:
+            (self.out / name).unlink()
+        self.fathom_ok("report", self.out)
+        for name, content in made.items():
+            self.assertTrue((self.out / name).read_bytes() == content, name)
+
+    def test_without_a_ranking_says_how_to_make_one(self):
+        data = self.write(some_rows(1))
+        self.assert_refused(self.study(data, depths=self.DEPTHS), "fathom study layers", "--ranking", str(MODEL))
+        none = self.folder / "none.json"
+        self.assert_refused(self.study(data, "--ranking", none, depths=self.DEPTHS), str(none))
+        self.assertFalse(self.out.exists())
+
+
 class RefusalTest(OracleStudyTest):
     def test_bad_options(self):
         data = self.write(some_rows(1))

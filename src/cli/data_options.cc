@@ -37,7 +37,9 @@ void DataOptions::add_to(CLI::App& command) {
       ->check(CLI::Range(std::numeric_limits<std::int64_t>::max()))
       ->capture_default_str();
   command.add_option("--limit", limit, "only the first N rows")
-      ->check(CLI::Range(std::int64_t{1}, std::numeric_limits<std::int64_t>::max()));
+      ->check(CLI::Range(std::int64_t{1}, std::numeric_limits<std::int64_t>::max()))
+      ->default_str(limit == std::numeric_limits<std::size_t>::max() ? "all"
+                                                                     : fmt::format("{}", limit));
   command.add_flag("--raw", raw, "no chat template: the prompts as they are");
 }
 

@@ -23,6 +23,7 @@ struct DataOptions {
   std::size_t limit = std::numeric_limits<std::size_t>::max();
   bool raw = false;
 
+  /// Adds the options. What `limit` is by then is the command's default.
   void add_to(CLI::App& command);
   /// The rows of the split, the first `limit` of them. Throws InputError if there is no --data or
   /// options do not go together, FileError as read_examples() does and if the split has no rows.

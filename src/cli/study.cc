@@ -102,7 +102,7 @@ int run_similarity(const Options& options) {
       open_run(options.out, run_config("similarity", options.data, options.engine, model, examples,
                                        to_json(study), options.command_line));
   if (!measure_similarity(model, model.files(), prompts, examples, study, folder, stop)) {
-    return report_stopped(options.out);
+    return report_stopped(options.out, Unfinished::is_reported);
   }
   print_summary(report_similarity(folder), folder);
   return 0;

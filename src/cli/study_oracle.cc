@@ -15,6 +15,7 @@
 #include "cli/study_run.h"
 #include "cli/study_summary.h"
 #include "data/prompt_maker.h"
+#include "depth/policy.h"
 #include "study/oracle.h"
 #include "study/oracle_report.h"
 
@@ -25,6 +26,7 @@ struct Options {
   ModelOption model;
   EngineOptions engine;
   DataOptions data;
+  RankingOption ranking;
   std::string depths;
   std::string out;
   std::size_t batch = 32;
@@ -50,7 +52,8 @@ int run(const Options& options) {
   CpuModel& model = running.model();
   const PromptMaker prompts(model.files(), options.data.format());
   OracleOptions study = options.study;
-  study.depths = oracle_depths(options.depths, model.config().depth());
+  study.ranking = options.ranking.find(model.files(), parse_policies(options.depths));
+  study.depths = oracle_depths(options.depths, model.config().depth(), study.ranking);
   const StopFlag& stop = stop_on_interrupt();
   RunFolder folder =
       open_run(options.out, run_config("oracle", options.data, options.engine, model, examples,
@@ -58,7 +61,7 @@ int run(const Options& options) {
   const OracleWork work = measure_oracle(model, model.files(), running.team(), prompts, examples,
                                          study, options.batch, folder, stop);
   print_work(work);
-  if (!work.complete) return report_stopped(options.out);
+  if (!work.complete) return report_stopped(options.out, Unfinished::is_reported);
   print_summary(report_oracle(folder), folder);
   return 0;
 }
@@ -77,6 +80,7 @@ Command add_study_oracle(CLI::App& study, const std::string& command_line) {
   options->data.add_to(*command);
   command->add_option("--depths", options->depths,
                       "policies, separated by commas, full among them; " + depth_help());
+  options->ranking.add_to(*command);
   command->add_option("--out", options->out,
                       "folder for results and the report; a run that was stopped goes on in it");
   command->add_option("--max-new-tokens", options->study.max_new_tokens, "of an answer, at most")

@@ -44,11 +44,14 @@ RunFolder open_run(const std::string& folder, const RunConfig& config) {
   return run;
 }
 
-int report_stopped(const std::string& folder) {
+int report_stopped(const std::string& folder, Unfinished unfinished) {
   fmt::print(stderr,
              "fathom: {}: stopped; what was measured is kept, and the same command goes on from "
-             "there. `fathom report {}` shows it.\n",
-             folder, folder);
+             "there.{}\n",
+             folder,
+             unfinished == Unfinished::is_reported
+                 ? fmt::format(" `fathom report {}` shows it.", folder)
+                 : "");
   return exit_interrupted;
 }
 

@@ -22,7 +22,10 @@ RunConfig run_config(std::string_view study, const DataOptions& data, const Engi
 /// RunFolder::open_to_measure(), with its warnings printed.
 RunFolder open_run(const std::string& folder, const RunConfig& config);
 
+/// Whether `fathom report` takes a run of the study that is not complete.
+enum class Unfinished { is_reported, is_not_reported };
+
 /// Says that a run was stopped and how to go on. Returns the exit code.
-int report_stopped(const std::string& folder);
+int report_stopped(const std::string& folder, Unfinished unfinished);
 
 }  // namespace fathom

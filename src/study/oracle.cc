@@ -28,6 +28,9 @@ using Json = nlohmann::ordered_json;
 constexpr auto row_key = "row";
 constexpr auto step_key = "step seconds";
 
+// What a run's options call the layers of the depths that need a ranking.
+constexpr auto ranked_key = "ranked_layers";
+
 // What the store calls an answer: the depth; of a draw, from 1, that too.
 std::string answer_key(const std::string& depth, std::size_t draw) {
   return draw == 0 ? depth : fmt::format("{} draw {}", depth, draw);
@@ -71,7 +74,8 @@ class Measurement {
     const std::span<const TokenId> prompt = tasks_.front().prompt;
     std::vector<Route> routes;
     for (const std::string& depth : options_.depths) {
-      routes.push_back(resolve(parse_policy(depth), model_.config().depth(), options_.seed, 0));
+      routes.push_back(resolve(parse_policy(depth), model_.config().depth(), options_.seed, 0,
+                               options_.ranking));
     }
     // A prompt that leaves no room gives way: what a step takes hardly depends on it.
     const std::size_t most = std::max<std::size_t>(1, model_.config().context / 2);
@@ -145,8 +149,8 @@ class Measurement {
   [[nodiscard]] Task task(std::uint64_t sample, const std::string& depth, std::size_t draw,
                           const std::vector<TokenId>& prompt) const {
     const std::string& id = examples_[sample].id;
-    Route route =
-        resolve(parse_policy(depth), model_.config().depth(), options_.seed, sequence_key(id));
+    Route route = resolve(parse_policy(depth), model_.config().depth(), options_.seed,
+                          sequence_key(id), options_.ranking);
     Task task{.sample = sample,
               .key = answer_key(depth, draw),
               .prompt = prompt,
@@ -186,6 +190,26 @@ class Measurement {
   std::vector<Task> tasks_;
   std::size_t there_ = 0;  // answers that the store has
 };
+
+// The routes that ranked_key has, as a ranking that has no others.
+std::optional<Ranking> parse_ranked(const JsonFields& options, std::int32_t depth) {
+  const std::optional<JsonFields> ranked = options.find_object(ranked_key);
+  if (!ranked) return std::nullopt;
+  std::vector<Route> routes;
+  for (const auto& [policy, layers] : ranked->object().items()) {
+    const std::string& list = ranked->require_string(policy);
+    try {
+      routes.push_back(resolve(parse_policy("layers:" + list), depth, 0, 0));
+    } catch (const InputError& error) {
+      ranked->fail(policy, error.what());
+    }
+  }
+  try {
+    return Ranking(depth, std::move(routes));
+  } catch (const InputError& error) {
+    options.fail(ranked_key, error.what());
+  }
+}
 
 OracleAnswer parse_answer(const JsonFields& fields) {
   return {.tokens = fields.require_unsigned("count"),
@@ -244,13 +268,14 @@ class StoredRow {
 
 }  // namespace
 
-std::vector<std::string> oracle_depths(std::string_view list, std::int32_t depth) {
+std::vector<std::string> oracle_depths(std::string_view list, std::int32_t depth,
+                                       const std::optional<Ranking>& ranking) {
   std::map<std::int32_t, std::string> by_cost;
   bool full = false;
   for (const DepthPolicy& policy : parse_policies(list)) {
     const std::string text = to_string(policy);
     full = full || policy == DepthPolicy(FullDepth{});
-    const std::int32_t cost = resolve(policy, depth, 0, 0).cost();
+    const std::int32_t cost = resolve(policy, depth, 0, 0, ranking).cost();
     const auto [there, added] = by_cost.emplace(cost, text);
     if (added) continue;
     throw InputError(
@@ -273,18 +298,35 @@ Json to_json(const OracleOptions& options) {
             {"generations", options.draws},
             {"seed", options.seed}};
   if (options.draws > 0) json["temperature"] = options.temperature;
+  // The layers and not the ranking's hash: a run can then be reported without the file, and goes on
+  // with any ranking that has the same routes.
+  for (const std::string& depth : options.depths) {
+    const DepthPolicy policy = parse_policy(depth);
+    if (!needs_ranking(policy) || !options.ranking) continue;
+    json[ranked_key][depth] =
+        resolve(policy, options.ranking->depth(), 0, 0, options.ranking).to_string();
+  }
   return json;
 }
 
-OracleOptions oracle_options_from_json(const nlohmann::json& json, std::string_view file) {
+OracleOptions oracle_options_from_json(const nlohmann::json& json, std::string_view file,
+                                       std::int32_t depth) {
   const JsonFields fields(std::string(file), json);
   OracleOptions options{
       .depths = fields.find_strings("depths").value_or(std::vector<std::string>{}),
+      .ranking = parse_ranked(fields, depth),
       .max_new_tokens = fields.require_unsigned("max_new_tokens"),
       .draws = fields.require_unsigned("generations", 2),
       .temperature = fields.find_float("temperature").value_or(0),
       .seed = fields.require_unsigned("seed")};
   if (options.depths.empty()) fields.fail("depths", "expected at least one");
+  for (const std::string& each : options.depths) {
+    try {
+      (void)resolve(parse_policy(each), depth, 0, 0, options.ranking);
+    } catch (const InputError& error) {
+      fields.fail("depths", error.what());
+    }
+  }
   return options;
 }
 

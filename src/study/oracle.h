@@ -13,6 +13,7 @@
 #include "base/thread_team.h"
 #include "data/examples.h"
 #include "data/prompt_maker.h"
+#include "depth/ranking.h"
 #include "generate/generator.h"
 #include "model/language_model.h"
 #include "model/model_files.h"
@@ -24,6 +25,7 @@ namespace fathom {
 /// answered at every depth, and the answers are scored against the label.
 struct OracleOptions {
   std::vector<std::string> depths;  ///< policies, ascending in layers run; the last is "full"
+  std::optional<Ranking> ranking;   ///< the model's, if one of the depths needs it
   std::size_t max_new_tokens = 300;
   /// Answers that are drawn at each depth beside the greedy one, for the sampling advantage: 0
   /// or 2.
@@ -32,15 +34,18 @@ struct OracleOptions {
   std::uint64_t seed = 0;    ///< of the draws and of random routes
 };
 
-/// The depths of a list of policies, for a model of `depth` layers, in the order of the options.
-/// Throws InputError if the list is no list of policies, two of them run as many layers (a depth is
-/// told by that number), or full is missing.
-std::vector<std::string> oracle_depths(std::string_view list, std::int32_t depth);
+/// The depths of a list of policies, for a model of `depth` layers with this ranking, in the order
+/// of the options. Throws InputError if the list is no list of policies, one of them does not fit
+/// the model or its ranking, two of them run as many layers (a depth is told by that number), or
+/// full is missing.
+std::vector<std::string> oracle_depths(std::string_view list, std::int32_t depth,
+                                       const std::optional<Ranking>& ranking);
 
-/// The options as the run's description holds them, and back. Reading throws FileError that names
-/// `file`.
+/// The options as the run's description holds them, and back: of the ranking, the routes of the
+/// depths that need it. `depth` is the model's. Reading throws FileError that names `file`.
 nlohmann::ordered_json to_json(const OracleOptions& options);
-OracleOptions oracle_options_from_json(const nlohmann::json& json, std::string_view file);
+OracleOptions oracle_options_from_json(const nlohmann::json& json, std::string_view file,
+                                       std::int32_t depth);
 
 /// What one measure_oracle() did.
 struct OracleWork {

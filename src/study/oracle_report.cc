@@ -59,7 +59,8 @@ class OracleRun {
                       "no row is answered at every depth yet, so there is nothing to report");
     }
     for (const std::string& depth : options_.depths) {
-      layers_.push_back(resolve(parse_policy(depth), layers_of_model_, 0, 0).cost());
+      layers_.push_back(
+          resolve(parse_policy(depth), layers_of_model_, 0, 0, options_.ranking).cost());
     }
   }
 
@@ -579,7 +580,8 @@ std::string capped_text(const OracleRun& run) {
 Report report_oracle(const RunFolder& folder) {
   const RunConfig& config = folder.config();
   const OracleRun run(
-      folder, oracle_options_from_json(config.options, (folder.path() / "run.sqlite").string()));
+      folder, oracle_options_from_json(config.options, (folder.path() / "run.sqlite").string(),
+                                       config.layers));
   // The paper's figure 10 is its figure 2 on such data.
   const bool articles = config.data_kind == name(ExampleKind::article);
   const Analysed layers = analysed(run.scores(CostUnit::layers));
