@@ -29,7 +29,8 @@ AtomicFile::AtomicFile(const std::filesystem::path& path, std::uint64_t size)
   std::error_code ignored;
   const auto status = std::filesystem::status(path, ignored);
   if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
-    throw FileError(path.string(), "", "cannot write: something other than a regular file is there");
+    throw FileError(path.string(), "",
+                    "cannot write: something other than a regular file is there");
   }
   file_ = ::open(aside_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (file_ < 0) fail(errno);

@@ -13,7 +13,8 @@
 namespace fathom {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "written as a little-endian machine does");
+static_assert(std::endian::native == std::endian::little,
+              "written as a little-endian machine does");
 
 constexpr std::uint32_t gguf_version = 3;
 constexpr std::uint64_t fixed_bytes = 24;  // magic, version, two counts

@@ -123,12 +123,11 @@ class GgufOutput {
   void commit();
 
  private:
-
   AtomicFile file_;
   std::uint64_t alignment_;
   std::vector<std::uint64_t> tensor_bytes_;
-  std::size_t tensor_ = 0;        // the one at hand
-  std::uint64_t in_tensor_ = 0;   // bytes of it that are written
+  std::size_t tensor_ = 0;       // the one at hand
+  std::uint64_t in_tensor_ = 0;  // bytes of it that are written
 };
 
 }  // namespace fathom

@@ -125,10 +125,8 @@ TEST(GgufWriter, RefusesWhatNoReaderTakes) {
   EXPECT_THROW(header.add_tensor("t", TensorType::F32, shape), InputError);
   EXPECT_THROW(header.add_tensor(std::string(64, 't'), TensorType::F32, shape), InputError);
   EXPECT_THROW(header.add_tensor("u", TensorType::F32, {}), InputError);
-  EXPECT_THROW(header.add_tensor("u", TensorType::F32, std::vector<std::size_t>(5, 1)),
-               InputError);
-  EXPECT_THROW(header.add_tensor("u", TensorType::F32, std::vector<std::size_t>{2, 0}),
-               InputError);
+  EXPECT_THROW(header.add_tensor("u", TensorType::F32, std::vector<std::size_t>(5, 1)), InputError);
+  EXPECT_THROW(header.add_tensor("u", TensorType::F32, std::vector<std::size_t>{2, 0}), InputError);
   EXPECT_THROW(header.add_tensor("u", TensorType::Q8_0, std::vector<std::size_t>{2, 33}),
                InputError);
 }

@@ -87,8 +87,8 @@ INSTANTIATE_TEST_SUITE_P(EveryType, QuantizeTest,
                          });
 
 TEST(Quantize, MakesNoOtherTypes) {
-  for (const TensorType type : {TensorType::Q5_0, TensorType::Q5_1, TensorType::Q4_K,
-                                TensorType::Q5_K, TensorType::Q6_K}) {
+  for (const TensorType type :
+       {TensorType::Q5_0, TensorType::Q5_1, TensorType::Q4_K, TensorType::Q5_K, TensorType::Q6_K}) {
     EXPECT_FALSE(can_quantize_to(type));
     EXPECT_THROW(quantized(type, std::vector<float>(256)), std::invalid_argument);
   }

@@ -15,6 +15,7 @@ namespace fathom {
 /// Sets characters of the number categories apart.
 struct DigitsStage {
   enum class Grouping { individual, runs } grouping = Grouping::individual;
+  friend bool operator==(const DigitsStage&, const DigitsStage&) = default;
 };
 
 /// Cuts at the matches of a pattern.
@@ -25,10 +26,13 @@ struct SplitStage {
     matches,  ///< what lies between is dropped
     between,  ///< the matches are dropped
   } keep = Keep::both;
+  friend bool operator==(const SplitStage&, const SplitStage&) = default;
 };
 
 /// Puts a space before every piece that does not begin with one.
-struct PrefixSpaceStage {};
+struct PrefixSpaceStage {
+  friend bool operator==(const PrefixSpaceStage&, const PrefixSpaceStage&) = default;
+};
 
 using PreTokenizerStage = std::variant<DigitsStage, SplitStage, PrefixSpaceStage>;
 

@@ -15,37 +15,29 @@ constexpr std::string_view tokens_key = "tokenizer.ggml.tokens";
 constexpr std::string_view types_key = "tokenizer.ggml.token_type";
 constexpr std::string_view merges_key = "tokenizer.ggml.merges";
 
-/// The values of tokenizer.ggml.token_type.
-enum TokenType : std::int64_t {
-  Normal = 1,
-  Unknown = 2,
-  Control = 3,
-  UserDefined = 4,
-  Unused = 5,
-  Byte = 6,
-};
-
 enum class Family { gpt2, smollm, llama3, qwen2 };
+
+/// The first name of each is the one that is written.
+struct FamilyName {
+  std::string_view name;
+  Family family;
+};
+constexpr std::array<FamilyName, 10> family_names = {{{"gpt-2", Family::gpt2},
+                                                      {"gpt2", Family::gpt2},
+                                                      {"default", Family::gpt2},
+                                                      {"smollm", Family::smollm},
+                                                      {"starcoder", Family::smollm},
+                                                      {"llama-bpe", Family::llama3},
+                                                      {"llama3", Family::llama3},
+                                                      {"llama-v3", Family::llama3},
+                                                      {"qwen2", Family::qwen2},
+                                                      {"deepseek-r1-qwen", Family::qwen2}}};
 
 Family family_named(const GgufFile& file) {
   constexpr std::string_view key = "tokenizer.ggml.pre";
-  struct Name {
-    std::string_view name;
-    Family family;
-  };
-  constexpr std::array<Name, 10> names = {{{"gpt-2", Family::gpt2},
-                                           {"gpt2", Family::gpt2},
-                                           {"default", Family::gpt2},
-                                           {"smollm", Family::smollm},
-                                           {"starcoder", Family::smollm},
-                                           {"llama-bpe", Family::llama3},
-                                           {"llama3", Family::llama3},
-                                           {"llama-v3", Family::llama3},
-                                           {"qwen2", Family::qwen2},
-                                           {"deepseek-r1-qwen", Family::qwen2}}};
   const std::string* const name = file.find_string(key);
   if (name == nullptr) return Family::gpt2;
-  for (const Name& known : names) {
+  for (const FamilyName& known : family_names) {
     if (known.name == *name) return known.family;
   }
   throw FileError(file.path(), key,
@@ -84,19 +76,20 @@ void set_tokens(TokenizerParts& parts, const GgufFile& file) {
   }
   parts.vocabulary.reserve(tokens.size());
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    const std::int64_t type = types ? (*types)[i] : Normal;
+    const std::int64_t type = types ? (*types)[i] : gguf_token_type::normal;
     const auto fail = [&](std::string_view problem) {
       throw FileError(file.path(), fmt::format("{}[{}]", types_key, i), problem);
     };
-    if (type < Normal || type > Byte) fail(fmt::format("type {}, which is none of 1 to 6", type));
-    if (type == Byte) fail("a byte token, which a byte-level BPE does not have");
-    parts.vocabulary.push_back({tokens[i], type != Control});
-    if (type != Control && type != UserDefined) continue;
+    if (type < gguf_token_type::normal || type > gguf_token_type::byte)
+      fail(fmt::format("type {}, which is none of 1 to 6", type));
+    if (type == gguf_token_type::byte) fail("a byte token, which a byte-level BPE does not have");
+    parts.vocabulary.push_back({tokens[i], type != gguf_token_type::control});
+    if (type != gguf_token_type::control && type != gguf_token_type::user_defined) continue;
     if (tokens[i].empty()) fail("a control or user-defined token without text");
     AddedToken token;
     token.content = tokens[i];
     token.id = TokenId(static_cast<std::int32_t>(i));
-    token.special = type == Control;
+    token.special = type == gguf_token_type::control;
     parts.added.push_back(std::move(token));
   }
 }
@@ -136,6 +129,18 @@ void set_beginning_of_text(TokenizerParts& parts, const GgufFile& file, Family f
 }
 
 }  // namespace
+
+std::optional<std::string_view> gguf_name_of_pre_tokenizer(const TokenizerParts& parts) {
+  for (const FamilyName& known : family_names) {
+    TokenizerParts family;
+    set_family(family, known.family);
+    if (family.pre_tokenizer == parts.pre_tokenizer && family.whole_words == parts.whole_words &&
+        family.normalization == parts.normalization) {
+      return known.name;
+    }
+  }
+  return std::nullopt;
+}
 
 Tokenizer Tokenizer::from_gguf(const GgufFile& file) {
   constexpr std::string_view model_key = "tokenizer.ggml.model";

@@ -19,7 +19,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::size_t max_file_bytes = std::size_t{256} << 20U;
 constexpr std::size_t longest_key_shown = 80;
 
 /// A value inside tokenizer.json with the way to it, so that errors name the place.
@@ -321,12 +320,11 @@ std::optional<TokenId> read_beginning_of_text(const Node& root, std::size_t voca
 
 }  // namespace
 
-Tokenizer Tokenizer::from_json(const std::filesystem::path& path) {
+TokenizerParts parts_of_json(const Json& json, const std::string& file) {
   TokenizerParts parts;
-  parts.file = path.string();
+  parts.file = file;
   parts.tokens_place = "the vocabulary";
   parts.merges_place = "model.merges";
-  const Json json = read_json_object(path, max_file_bytes);
   const Node root(parts.file, json, "");
   check_model(root);
   using MissingBytes = TokenizerParts::MissingBytes;
@@ -340,7 +338,12 @@ Tokenizer Tokenizer::from_json(const std::filesystem::path& path) {
   parts.beginning_of_text = read_beginning_of_text(root, parts.vocabulary.size());
   const bool drops = !root.require("model").find("unk_token");
   parts.missing_bytes = drops ? MissingBytes::drop : MissingBytes::refuse;
-  return build(std::move(parts));
+  return parts;
+}
+
+Tokenizer Tokenizer::from_json(const std::filesystem::path& path) {
+  const Json json = read_json_object(path, largest_tokenizer_json);
+  return build(parts_of_json(json, path.string()));
 }
 
 }  // namespace fathom

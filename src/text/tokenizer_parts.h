@@ -1,10 +1,14 @@
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include <nlohmann/json.hpp>
 
 #include "base/strong_types.h"
 #include "text/added_tokens.h"
@@ -46,6 +50,24 @@ struct TokenizerParts {
   MissingBytes missing_bytes = MissingBytes::drop;
   std::optional<TokenId> beginning_of_text;
 };
+
+inline constexpr std::size_t largest_tokenizer_json = std::size_t{256} << 20U;
+
+/// What a tokenizer.json says; the parts are views of `json`. Throws FileError as
+/// Tokenizer::from_json does.
+TokenizerParts parts_of_json(const nlohmann::json& json, const std::string& file);
+
+/// The name that tokenizer.ggml.pre has for how `parts` cut and normalise texts, if it has one.
+std::optional<std::string_view> gguf_name_of_pre_tokenizer(const TokenizerParts& parts);
+
+/// The values of tokenizer.ggml.token_type.
+namespace gguf_token_type {
+inline constexpr std::int32_t normal = 1;
+inline constexpr std::int32_t control = 3;       // special
+inline constexpr std::int32_t user_defined = 4;  // added, not special
+inline constexpr std::int32_t unused = 5;
+inline constexpr std::int32_t byte = 6;
+}  // namespace gguf_token_type
 
 /// Throws FileError if a token comes twice, a merge names or makes a token that is not in the
 /// vocabulary, bytes are missing that must not, or there are more tokens than ids.
