@@ -107,6 +107,11 @@ RotaryScaling gguf_scaling(const GgufFile& file, const ModelConfig& config, cons
   if (const auto stated = file.find_float(attention_key)) {
     yarn.attention_factor *= place.positive(attention_key, *stated);
   }
+  const auto read_beta = [&](const std::string& key, double& beta) {
+    if (const auto stated = file.find_float(key)) beta = place.positive(key, *stated);
+  };
+  read_beta("llama.rope.scaling.yarn_beta_fast", yarn.beta_fast);
+  read_beta("llama.rope.scaling.yarn_beta_slow", yarn.beta_slow);
   return yarn;
 }
 

@@ -74,14 +74,6 @@ ModelFiles open_gguf(const std::filesystem::path& path) {
   return model;
 }
 
-// tokenizer_config.json gives a token as its text or as an object with its text in "content".
-std::string token_text(const JsonFields& json, std::string_view key) {
-  const auto where = json.object().find(key);
-  if (where == json.object().end() || where->is_null()) return {};
-  if (where->is_object()) return json.find_object(key)->require_string("content");
-  return json.require_string(key);
-}
-
 ModelFiles open_folder(const std::filesystem::path& path) {
   HuggingFaceFolder folder = HuggingFaceFolder::open(path);
   const JsonFields json((path / "config.json").string(), folder.config);
@@ -111,11 +103,8 @@ ModelFiles open_folder(const std::filesystem::path& path) {
     add_ends(JsonFields((path / "generation_config.json").string(), *folder.generation_config));
   }
   if (model.end_tokens.empty()) add_ends(json);
-  if (folder.tokenizer_config) {
-    const JsonFields fields((path / "tokenizer_config.json").string(), *folder.tokenizer_config);
-    model.bos_text = token_text(fields, "bos_token");
-    model.eos_text = token_text(fields, "eos_token");
-  }
+  model.bos_text = folder.special_token("bos_token");
+  model.eos_text = folder.special_token("eos_token");
   return model;
 }
 

@@ -5,33 +5,12 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "model/gguf_names.h"
 
 namespace fathom {
 namespace {
 
-// The names of one kind of file; {} stands for the layer, from 0.
-struct Names {
-  std::string_view embedding, output_norm, head;
-  std::string_view attention_norm, query, key, value, attention_output;
-  std::string_view ffn_norm, gate, up, down;
-};
-
-constexpr Names gguf_names{
-    .embedding = "token_embd",
-    .output_norm = "output_norm",
-    .head = "output",
-    .attention_norm = "blk.{}.attn_norm",
-    .query = "blk.{}.attn_q",
-    .key = "blk.{}.attn_k",
-    .value = "blk.{}.attn_v",
-    .attention_output = "blk.{}.attn_output",
-    .ffn_norm = "blk.{}.ffn_norm",
-    .gate = "blk.{}.ffn_gate",
-    .up = "blk.{}.ffn_up",
-    .down = "blk.{}.ffn_down",
-};
-
-constexpr Names hugging_face_names{
+constexpr TensorNames hugging_face_names{
     .embedding = "model.embed_tokens",
     .output_norm = "model.norm",
     .head = "lm_head",
@@ -72,7 +51,7 @@ class Finder {
 
 ModelTensors find_tensors(const TensorSource& source, const ModelConfig& config,
                           TensorNaming naming) {
-  const Names& names = naming == TensorNaming::gguf ? gguf_names : hugging_face_names;
+  const TensorNames& names = naming == TensorNaming::gguf ? gguf_tensor_names : hugging_face_names;
   const Finder finder(source);
   ModelTensors tensors;
   tensors.embedding = finder.matrix(std::string(names.embedding), config.vocabulary, config.width);

@@ -67,15 +67,21 @@ std::optional<TokenId> unknown_token(const nlohmann::json& json, const GgufToken
 GgufTokenizer gguf_tokenizer(const std::filesystem::path& path, std::size_t vocabulary) {
   const nlohmann::json json = read_json_object(path, largest_tokenizer_json);
   const TokenizerParts parts = parts_of_json(json, path.string());
-  const std::optional<std::string_view> pre = gguf_name_of_pre_tokenizer(parts);
+  const std::optional<GgufPreTokenizer> pre = gguf_pre_tokenizer(parts);
   if (!pre) {
     throw FileError(path.string(), "pre_tokenizer",
-                    "GGUF has no name for how it cuts texts together with this normalizer and "
-                    "ignore_merges");
+                    "GGUF has no name for how it cuts texts together with this normalizer");
+  }
+  const bool treats_words_alike = pre->whole_words == parts.whole_words;
+  if (!treats_words_alike && !merges_make_all_tokens(build(parts))) {
+    throw FileError(path.string(), "model.ignore_merges",
+                    fmt::format("not as in GGUF's pre-tokenizer {}, and it matters: there are "
+                                "tokens that no merge makes",
+                                pre->name));
   }
   GgufTokenizer result;
   result.model = "gpt2";
-  result.pre_tokenizer = *pre;
+  result.pre_tokenizer = pre->name;
   result.beginning = parts.beginning_of_text;
   add_vocabulary(result, parts, vocabulary);
   add_merges(result, parts);

@@ -93,6 +93,26 @@ TEST(GgufTokenizer, RefusesWhatGgufCannotSay) {
   EXPECT_THROW(gguf_tokenizer(folder.write("tokenizer.json", json.dump()), 0), FileError);
 }
 
+// "llama-bpe" looks whole words up first, which changes nothing where merges make all words.
+TEST(GgufTokenizer, IgnoreMergesMayDifferWhereItDoesNotMatter) {
+  const TestFolder folder;
+  for (const char* const name : {"gpt2", "qwen2"}) {
+    nlohmann::json json = read_json(golden() / "tokenizers" / (std::string(name) + ".json"));
+    const std::string pre =
+        gguf_tokenizer(folder.write("tokenizer.json", json.dump()), 0).pre_tokenizer;
+    json["model"]["ignore_merges"] = true;
+    EXPECT_EQ(gguf_tokenizer(folder.write("tokenizer.json", json.dump()), 0).pre_tokenizer, pre);
+    json["model"]["vocab"]["zqzqzq"] = json["model"]["vocab"].size();
+    for (auto& token : json["added_tokens"]) {
+      if (json["model"]["vocab"].contains(token["content"])) continue;
+      token["id"] = token["id"].get<int>() + 1;
+    }
+    EXPECT_THAT(error_of<FileError>(
+                    [&] { gguf_tokenizer(folder.write("tokenizer.json", json.dump()), 0); }),
+                HasSubstr("model.ignore_merges"));
+  }
+}
+
 TEST(GgufTokenizer, NamesTokensThatTakeWhiteSpace) {
   const TestFolder folder;
   nlohmann::json json = read_json(golden() / "tokenizers" / "gpt2.json");

@@ -157,6 +157,24 @@ Tokenizer build(TokenizerParts parts) {
   return Tokenizer(std::make_shared<const Tokenizer::Data>(std::move(parts)));
 }
 
+bool merges_make_all_tokens(const Tokenizer& tokenizer) {
+  const Tokenizer::Data& data = tokenizer.data();
+  PairMerger merger;
+  std::vector<TokenId> symbols;
+  for (TokenId id; id.index() < data.texts.size(); ++id) {
+    if (!data.in_model[id.index()] || data.special[id.index()]) continue;
+    symbols.clear();
+    for (const char byte : data.bytes[id]) {
+      const auto& token = data.token_of_byte[static_cast<std::uint8_t>(byte)];
+      if (!token) return false;
+      symbols.push_back(*token);
+    }
+    merger.merge(data.merges, symbols);
+    if (symbols.size() != 1 || symbols.front() != id) return false;
+  }
+  return true;
+}
+
 std::optional<TokenizerParts::Merge> split_merge(std::string_view text) {
   const std::size_t space = text.find(' ');
   if (space == std::string_view::npos || space == 0 || space + 1 == text.size()) {

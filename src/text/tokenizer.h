@@ -53,6 +53,7 @@ class Tokenizer {
   struct Data;
 
   explicit Tokenizer(std::shared_ptr<const Data> data) : data_(std::move(data)) {}
+  [[nodiscard]] const Data& data() const { return *data_; }
 
  private:
   std::shared_ptr<const Data> data_;

@@ -130,16 +130,21 @@ void set_beginning_of_text(TokenizerParts& parts, const GgufFile& file, Family f
 
 }  // namespace
 
-std::optional<std::string_view> gguf_name_of_pre_tokenizer(const TokenizerParts& parts) {
+std::optional<GgufPreTokenizer> gguf_pre_tokenizer(const TokenizerParts& parts) {
+  std::optional<GgufPreTokenizer> found;
   for (const FamilyName& known : family_names) {
     TokenizerParts family;
     set_family(family, known.family);
-    if (family.pre_tokenizer == parts.pre_tokenizer && family.whole_words == parts.whole_words &&
-        family.normalization == parts.normalization) {
-      return known.name;
+    if (family.pre_tokenizer != parts.pre_tokenizer ||
+        family.normalization != parts.normalization) {
+      continue;
     }
+    if (!found || family.whole_words == parts.whole_words) {
+      found = {known.name, family.whole_words};
+    }
+    if (found->whole_words == parts.whole_words) break;
   }
-  return std::nullopt;
+  return found;
 }
 
 Tokenizer Tokenizer::from_gguf(const GgufFile& file) {

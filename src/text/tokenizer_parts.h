@@ -57,8 +57,18 @@ inline constexpr std::size_t largest_tokenizer_json = std::size_t{256} << 20U;
 /// Tokenizer::from_json does.
 TokenizerParts parts_of_json(const nlohmann::json& json, const std::string& file);
 
-/// The name that tokenizer.ggml.pre has for how `parts` cut and normalise texts, if it has one.
-std::optional<std::string_view> gguf_name_of_pre_tokenizer(const TokenizerParts& parts);
+/// What a value of tokenizer.ggml.pre stands for, besides how texts are cut and normalised.
+struct GgufPreTokenizer {
+  std::string_view name;
+  TokenizerParts::WholeWords whole_words;
+};
+/// The one that cuts and normalises texts as `parts` do, if there is one; if there are several, one
+/// that treats whole words as they do.
+std::optional<GgufPreTokenizer> gguf_pre_tokenizer(const TokenizerParts& parts);
+
+/// Whether the merges make every token of the model but special ones out of its bytes. Then it does
+/// not matter whether whole words are looked up first.
+bool merges_make_all_tokens(const Tokenizer& tokenizer);
 
 /// The values of tokenizer.ggml.token_type.
 namespace gguf_token_type {

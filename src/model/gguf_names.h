@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "formats/tensor_source.h"
+#include "model/model_config.h"
+#include "model/model_tensors.h"
+
+// What GGUF files call things, for who reads them and who writes them.
+
+namespace fathom {
+
+/// Names of tensors, without ".weight" and ".bias"; {} stands for the layer, from 0.
+struct TensorNames {
+  std::string_view embedding, output_norm, head;
+  std::string_view attention_norm, query, key, value, attention_output;
+  std::string_view ffn_norm, gate, up, down;
+};
+
+/// llama.cpp's, for all architectures that have the role.
+inline constexpr TensorNames gguf_tensor_names{
+    .embedding = "token_embd",
+    .output_norm = "output_norm",
+    .head = "output",
+    .attention_norm = "blk.{}.attn_norm",
+    .query = "blk.{}.attn_q",
+    .key = "blk.{}.attn_k",
+    .value = "blk.{}.attn_v",
+    .attention_output = "blk.{}.attn_output",
+    .ffn_norm = "blk.{}.ffn_norm",
+    .gate = "blk.{}.ffn_gate",
+    .up = "blk.{}.ffn_up",
+    .down = "blk.{}.ffn_down",
+};
+
+/// The divisors of rotary frequencies, where a file has them.
+inline constexpr std::string_view gguf_rotary_factors = "rope_freqs.weight";
+
+/// How GGUF files of a family differ from its Hugging Face folders.
+struct GgufFamily {
+  std::string_view architecture;  ///< general.architecture, which also begins the family's keys
+  RotaryPairing pairing;          ///< of the rows of query and key weights
+};
+GgufFamily gguf_family(ModelFamily family);
+
+/// How a row of a query or key weight is found in another pairing: element i says which row of a
+/// matrix stored in `from` comes i-th in `to`. Empty if they are the same.
+std::vector<std::uint32_t> pairing_order(RotaryPairing from, RotaryPairing to, std::size_t heads,
+                                         std::size_t head_dim);
+
+/// A weight with its name in GGUF files.
+struct GgufWeight {
+  enum class Rows {
+    as_stored,
+    query_heads,  ///< paired for rotation
+    key_heads,    ///< the same
+  };
+  std::string name;
+  TensorView tensor;
+  Rows rows = Rows::as_stored;
+};
+/// All weights of a model in the order of a forward pass.
+std::vector<GgufWeight> gguf_weights(const ModelTensors& tensors);
+
+}  // namespace fathom
