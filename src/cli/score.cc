@@ -170,14 +170,16 @@ int run(const Options& options) {
     if (options.per_token) json["rows"] = rows_json(rows, d);
     depths.push_back(std::move(json));
   }
-  print_json({{"data", options.data},
-              {"precision", options.engine.precision},
-              {"threads", options.engine.threads},
-              {"kernels", kernels().name},
-              {"seed", options.seed},
-              {"rows", totals[0].rows},
-              {"tokens", totals[0].tokens},
-              {"depths", std::move(depths)}});
+  Json json{{"data", options.data},
+            {"precision", options.engine.precision},
+            {"threads", options.engine.threads},
+            {"kernels", kernels().name},
+            {"seed", options.seed},
+            {"rows", totals[0].rows},
+            {"tokens", totals[0].tokens},
+            {"depths", std::move(depths)}};
+  if (!options.model.quantize.empty()) json["quantize"] = options.model.quantize;
+  print_json(json);
   return 0;
 }
 
@@ -198,6 +200,7 @@ Command add_score(CLI::App& program) {
       ->capture_default_str();
   command->add_flag("--raw", options->raw, "no chat template: the prompts as they are");
   options->engine.add_to(*command);
+  options->model.add_quantize_to(*command);
   command->add_flag("--per-token", options->per_token, "print every token's NLL");
   command->add_flag("--json", options->json, "print one JSON object (docs/json.md)");
   add_example(*command, "fathom score --data answers.jsonl --depth full,uniform:28,first:28");

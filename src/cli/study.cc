@@ -110,6 +110,7 @@ RunConfig run_config(const Options& options, const CpuModel& model,
                    .options = to_json(study)};
   config.options["prompt"] = options.raw ? "raw" : "chat";
   config.options["precision"] = options.engine.precision;
+  if (!options.model.quantize.empty()) config.options["quantize"] = options.model.quantize;
   // Their sums differ in the last bits.
   config.options["kernels"] = kernels().name;
   return config;
@@ -184,6 +185,7 @@ Command add_study(CLI::App& program, const std::string& command_line) {
       ->capture_default_str();
   similarity->add_flag("--raw", options->raw, "no chat template: the prompts as they are");
   options->engine.add_to(*similarity);
+  options->model.add_quantize_to(*similarity);
   add_example(*similarity,
               "fathom study similarity --data data/prompts.jsonl --out runs/similarity");
   return {similarity, [options] { return run_similarity(*options); }};

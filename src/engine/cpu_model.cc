@@ -11,7 +11,7 @@
 
 #include "base/error.h"
 #include "base/stopwatch.h"
-#include "formats/dequantize.h"
+#include "formats/quantize.h"
 
 namespace fathom {
 namespace {
@@ -121,7 +121,6 @@ void CpuModel::enter(std::span<const SequenceStep> steps) {
   }
   hidden_.reserve(rows_.size() * config().width);
   const TensorView& embedding = files_.tensors.embedding;
-  const std::size_t row_bytes = embedding.bytes.size() / config().vocabulary;
   team_.run_shares(rows_.size(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
     for (std::size_t r = begin; r < end; ++r) {
       const std::size_t s = rows_[r].step;
@@ -132,8 +131,7 @@ void CpuModel::enter(std::span<const SequenceStep> steps) {
         continue;
       }
       const TokenId token = steps[s].tokens[i];
-      dequantize(embedding.type, embedding.bytes.subspan(token.index() * row_bytes, row_bytes),
-                 std::span(hidden(r), config().width));
+      read_row(embedding, token.index(), std::span(hidden(r), config().width));
     }
   });
 }

@@ -28,7 +28,7 @@ class Packer {
 
   PackedMatrix matrix(const TensorView& tensor, std::span<const std::uint32_t> order = {}) const {
     const PackedForm form =
-        precision_ == Precision::exact ? PackedForm::float32 : native_form(tensor.type);
+        precision_ == Precision::exact ? PackedForm::float32 : native_form(tensor.used_type());
     PackedMatrix packed(tensor, form, order, arena_, team_);
     // The file's pages have been read for the last time; keeping them would double the memory.
     release_resident(tensor.bytes);

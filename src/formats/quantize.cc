@@ -203,4 +203,14 @@ void RowConverter::convert(std::span<const std::byte> row, std::span<std::byte> 
   quantize(to_, widened_, out);
 }
 
+void read_row(const TensorView& matrix, std::size_t row, std::span<float> out) {
+  const std::size_t size = row_bytes(matrix.type, out.size());
+  const std::span<const std::byte> stored = matrix.bytes.subspan(row * size, size);
+  if (!matrix.converted) return dequantize(matrix.type, stored, out);
+  RowConverter converter(matrix.type, *matrix.converted, out.size());
+  std::vector<std::byte> converted(converter.to_bytes());
+  converter.convert(stored, converted);
+  dequantize(*matrix.converted, converted, out);
+}
+
 }  // namespace fathom

@@ -47,6 +47,10 @@ class RowConverter {
   std::vector<float> widened_;  // empty where rows are copied
 };
 
+/// Widens row `row` of a matrix to float32, by way of the type it is converted to, if it is. `out`
+/// has one place for each column. Throws InputError as quantize() does.
+void read_row(const TensorView& matrix, std::size_t row, std::span<float> out);
+
 /// Bytes of a row of `columns` elements, which are whole blocks.
 std::size_t row_bytes(TensorType type, std::size_t columns);
 

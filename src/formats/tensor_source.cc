@@ -17,6 +17,10 @@ std::size_t TensorView::elements() const {
   return n;
 }
 
+std::size_t TensorView::used_bytes() const {
+  return converted ? tensor_bytes(*converted, shape) : bytes.size();
+}
+
 std::size_t tensor_bytes(TensorType type, std::span<const std::size_t> shape) {
   const TensorTypeInfo& type_info = info(type);
   constexpr std::size_t limit = std::numeric_limits<std::size_t>::max();

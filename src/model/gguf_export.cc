@@ -124,14 +124,32 @@ void add_config(const ArchitectureKeys& keys, const ModelConfig& config, const s
   }
 }
 
-/// What each rotary frequency is divided by, where GGUF files say a scaling in that way.
+/// What each rotary frequency is divided by, where GGUF files say a scaling in that way: the
+/// float32 numbers nearest to the quotients that give back the frequencies to the last bit.
 std::vector<float> rotary_factors(const RotaryConfig& rotary) {
   if (!std::holds_alternative<Llama3Scaling>(rotary.scaling)) return {};
-  RotaryConfig plain = rotary;
-  plain.scaling = NoScaling{};
-  const std::vector<float> scaled = rotary_frequencies(rotary);
-  std::vector<float> factors = rotary_frequencies(plain);
-  for (std::size_t i = 0; i < factors.size(); ++i) factors[i] /= scaled[i];
+  const std::vector<float> wanted = rotary_frequencies(rotary);
+  RotaryConfig read_back = rotary;
+  read_back.scaling = NoScaling{};
+  std::vector<float> factors = rotary_frequencies(read_back);
+  for (std::size_t i = 0; i < factors.size(); ++i) factors[i] /= wanted[i];
+  std::vector<float> above = factors;
+  std::vector<float> below = factors;
+  const auto take_exact = [&](const std::vector<float>& candidates) {
+    read_back.scaling = FrequencyFactors{factors};
+    const std::vector<float> now = rotary_frequencies(read_back);
+    read_back.scaling = FrequencyFactors{candidates};
+    const std::vector<float> then = rotary_frequencies(read_back);
+    for (std::size_t i = 0; i < factors.size(); ++i) {
+      if (now[i] != wanted[i] && then[i] == wanted[i]) factors[i] = candidates[i];
+    }
+  };
+  for (int distance = 1; distance <= 2; ++distance) {
+    for (float& factor : above) factor = std::nextafter(factor, HUGE_VALF);
+    for (float& factor : below) factor = std::nextafter(factor, 0.0F);
+    take_exact(above);
+    take_exact(below);
+  }
   return factors;
 }
 

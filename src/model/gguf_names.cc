@@ -5,27 +5,6 @@
 #include <fmt/format.h>
 
 namespace fathom {
-namespace {
-
-class WeightList {
- public:
-  using Rows = GgufWeight::Rows;
-
-  void add(const std::string& stem, const TensorView& tensor) {
-    list_.push_back({stem + ".weight", tensor, Rows::as_stored});
-  }
-  void add(const std::string& stem, const LinearTensors& linear, Rows rows = Rows::as_stored) {
-    list_.push_back({stem + ".weight", linear.weight, rows});
-    if (linear.bias) list_.push_back({stem + ".bias", *linear.bias, rows});
-  }
-  std::vector<GgufWeight> take() { return std::move(list_); }
-
- private:
-  std::vector<GgufWeight> list_;
-};
-
-}  // namespace
-
 GgufFamily gguf_family(ModelFamily family) {
   switch (family) {
     case ModelFamily::llama:
@@ -49,29 +28,46 @@ std::vector<std::uint32_t> pairing_order(RotaryPairing from, RotaryPairing to, s
   return order;
 }
 
-std::vector<GgufWeight> gguf_weights(const ModelTensors& tensors) {
+void for_each_weight(ModelTensors& tensors,
+                     const std::function<void(const std::string& name, TensorView& tensor,
+                                              GgufWeight::Rows rows)>& visit) {
   constexpr const TensorNames& names = gguf_tensor_names;
   using Rows = GgufWeight::Rows;
-  WeightList list;
-  list.add(std::string(names.embedding), tensors.embedding);
+  const auto tensor = [&](const std::string& stem, TensorView& view) {
+    visit(stem + ".weight", view, Rows::as_stored);
+  };
+  const auto linear = [&](const std::string& stem, LinearTensors& map,
+                          Rows rows = Rows::as_stored) {
+    visit(stem + ".weight", map.weight, rows);
+    if (map.bias) visit(stem + ".bias", *map.bias, rows);
+  };
+  tensor(std::string(names.embedding), tensors.embedding);
   for (std::size_t l = 0; l < tensors.layers.size(); ++l) {
-    const LayerTensors& layer = tensors.layers[l];
+    LayerTensors& layer = tensors.layers[l];
     const auto stem = [&](std::string_view pattern) {
       return fmt::format(fmt::runtime(pattern), l);
     };
-    list.add(stem(names.attention_norm), layer.attention_norm);
-    list.add(stem(names.query), layer.query, Rows::query_heads);
-    list.add(stem(names.key), layer.key, Rows::key_heads);
-    list.add(stem(names.value), layer.value);
-    list.add(stem(names.attention_output), layer.attention_output);
-    list.add(stem(names.ffn_norm), layer.ffn_norm);
-    list.add(stem(names.gate), layer.gate);
-    list.add(stem(names.up), layer.up);
-    list.add(stem(names.down), layer.down);
+    tensor(stem(names.attention_norm), layer.attention_norm);
+    linear(stem(names.query), layer.query, Rows::query_heads);
+    linear(stem(names.key), layer.key, Rows::key_heads);
+    linear(stem(names.value), layer.value);
+    linear(stem(names.attention_output), layer.attention_output);
+    tensor(stem(names.ffn_norm), layer.ffn_norm);
+    linear(stem(names.gate), layer.gate);
+    linear(stem(names.up), layer.up);
+    linear(stem(names.down), layer.down);
   }
-  list.add(std::string(names.output_norm), tensors.output_norm);
-  if (tensors.head) list.add(std::string(names.head), *tensors.head);
-  return list.take();
+  tensor(std::string(names.output_norm), tensors.output_norm);
+  if (tensors.head) tensor(std::string(names.head), *tensors.head);
+}
+
+std::vector<GgufWeight> gguf_weights(const ModelTensors& tensors) {
+  std::vector<GgufWeight> weights;
+  ModelTensors views = tensors;
+  for_each_weight(views, [&](const std::string& name, TensorView& tensor, GgufWeight::Rows rows) {
+    weights.push_back({name, tensor, rows});
+  });
+  return weights;
 }
 
 }  // namespace fathom

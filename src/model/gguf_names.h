@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -65,5 +66,9 @@ struct GgufWeight {
 };
 /// All weights of a model in the order of a forward pass.
 std::vector<GgufWeight> gguf_weights(const ModelTensors& tensors);
+/// Visits them where they are.
+void for_each_weight(ModelTensors& tensors,
+                     const std::function<void(const std::string& name, TensorView& tensor,
+                                              GgufWeight::Rows rows)>& visit);
 
 }  // namespace fathom

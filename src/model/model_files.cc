@@ -9,6 +9,8 @@
 #include "formats/gguf.h"
 #include "formats/huggingface_folder.h"
 #include "formats/json_file.h"
+#include "model/gguf_names.h"
+#include "model/weight_types.h"
 
 namespace fathom {
 namespace {
@@ -110,7 +112,7 @@ ModelFiles open_folder(const std::filesystem::path& path) {
 
 void add(PartSize& size, const TensorView& tensor) {
   size.parameters += tensor.elements();
-  size.bytes += tensor.bytes.size();
+  size.bytes += tensor.used_bytes();
 }
 
 void add(PartSize& size, const LinearTensors& linear) {
@@ -128,6 +130,15 @@ ModelFiles ModelFiles::open(const std::filesystem::path& path) {
     throw FileError(path.string(), "", "no such file or folder");
   }
   return open_gguf(path);
+}
+
+void ModelFiles::convert_weights(TensorType type) {
+  for_each_weight(tensors, [&](const std::string& weight, TensorView& tensor, GgufWeight::Rows) {
+    const TensorUse use = tensor_use(weight, tensor.shape.size(), config.tied_head);
+    if (use == TensorUse::precise) return;  // read as float32 whatever its type is
+    const TensorType used = weight_type(type, use, tensor.shape);
+    tensor.converted = used == tensor.type ? std::nullopt : std::optional(used);
+  });
 }
 
 PartSize ModelSizes::total() const {
