@@ -8,7 +8,6 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "base/error.h"
 #include "base/mapped_file.h"
@@ -221,12 +220,7 @@ void add_tokenizer(GgufHeader& header, const HuggingFaceFolder& folder, const Mo
   add_id("tokenizer.ggml.padding_token_id", ids.find("pad_token"));
   header.add_bool("tokenizer.ggml.add_bos_token", tokenizer.beginning.has_value());
   if (files.chat_template) header.add_string("tokenizer.chat_template", *files.chat_template);
-  if (!tokenizer.inexact.empty()) {
-    std::vector<std::string> names;
-    for (const std::string& name : tokenizer.inexact) names.push_back(printable_name(name));
-    notes.push_back(fmt::format("that {} take white space or stand alone as words is lost",
-                                fmt::join(names, ", ")));
-  }
+  notes.insert(notes.end(), tokenizer.notes.begin(), tokenizer.notes.end());
 }
 
 // ---- Tensors ------------------------------------------------------------------------------------
@@ -277,9 +271,7 @@ class TensorRows {
 }  // namespace
 
 GgufExport GgufExport::open(const std::filesystem::path& path, std::optional<TensorType> type) {
-  if (std::filesystem::is_directory(path)) return of_folder(path, type);
-  if (!type) throw InputError(fmt::format("{}: say to which type to convert it", path.string()));
-  return of_file(path, *type);
+  return std::filesystem::is_directory(path) ? of_folder(path, type) : of_file(path, type);
 }
 
 GgufExport GgufExport::of_folder(const std::filesystem::path& path,
@@ -331,8 +323,11 @@ GgufExport GgufExport::of_folder(const std::filesystem::path& path,
   return result;
 }
 
-GgufExport GgufExport::of_file(const std::filesystem::path& path, TensorType type) {
+GgufExport GgufExport::of_file(const std::filesystem::path& path,
+                               std::optional<TensorType> wanted) {
   const ModelFiles files = ModelFiles::open(path);
+  if (!wanted) throw InputError(fmt::format("{}: say to which type to convert it", path.string()));
+  const TensorType type = *wanted;
   const GgufFile file = GgufFile::open(path);
   GgufExport result(type, file.tensors(),
                     file.find_unsigned(alignment_key).value_or(default_gguf_alignment));

@@ -51,7 +51,7 @@ class GgufExport {
       : type_(type), source_(std::move(source)), header_(alignment) {}
 
   static GgufExport of_folder(const std::filesystem::path& path, std::optional<TensorType> type);
-  static GgufExport of_file(const std::filesystem::path& path, TensorType type);
+  static GgufExport of_file(const std::filesystem::path& path, std::optional<TensorType> type);
   void add_tensor(Tensor tensor);
   void note_changes();
 

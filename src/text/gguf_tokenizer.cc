@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -19,10 +20,18 @@ void add_vocabulary(GgufTokenizer& result, const TokenizerParts& parts, std::siz
     result.tokens.emplace_back(entry.text);
     result.types.push_back(gguf_token_type::normal);
   }
+  std::vector<std::string> inexact;
   for (const AddedToken& token : parts.added) {
     result.types[token.id.index()] =
         token.special ? gguf_token_type::control : gguf_token_type::user_defined;
-    if (token.lstrip || token.rstrip || token.single_word) result.inexact.push_back(token.content);
+    if (token.lstrip || token.rstrip || token.single_word) {
+      inexact.push_back(printable_name(token.content));
+    }
+  }
+  if (!inexact.empty()) {
+    result.notes.push_back(
+        fmt::format("GGUF cannot say that {} take white space or stand alone as words",
+                    fmt::join(inexact, ", ")));
   }
   if (result.tokens.size() >= vocabulary) return;
   const std::set<std::string_view> taken(result.tokens.begin(), result.tokens.end());
@@ -69,8 +78,7 @@ GgufTokenizer gguf_tokenizer(const std::filesystem::path& path, std::size_t voca
   const TokenizerParts parts = parts_of_json(json, path.string());
   const std::optional<GgufPreTokenizer> pre = gguf_pre_tokenizer(parts);
   if (!pre) {
-    throw FileError(path.string(), "pre_tokenizer",
-                    "GGUF has no name for how it cuts texts together with this normalizer");
+    throw FileError(path.string(), "pre_tokenizer", "GGUF has no name for how it cuts texts");
   }
   const bool treats_words_alike = pre->whole_words == parts.whole_words;
   if (!treats_words_alike && !merges_make_all_tokens(build(parts))) {
@@ -80,6 +88,12 @@ GgufTokenizer gguf_tokenizer(const std::filesystem::path& path, std::size_t voca
                                 pre->name));
   }
   GgufTokenizer result;
+  if (pre->normalization != parts.normalization) {
+    result.notes.push_back(fmt::format(
+        "the normalizer is not that of GGUF's pre-tokenizer {}: texts that are not in Unicode's "
+        "composed form (NFC) may become other tokens",
+        pre->name));
+  }
   result.model = "gpt2";
   result.pre_tokenizer = pre->name;
   result.beginning = parts.beginning_of_text;

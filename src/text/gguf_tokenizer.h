@@ -20,8 +20,8 @@ struct GgufTokenizer {
   std::vector<std::string> merges;   ///< by rank: two tokens, a space between
   std::optional<TokenId> beginning;  ///< put before a text, if the tokenizer does that
   std::optional<TokenId> unknown;    ///< the model's unk_token
-  std::vector<std::string>
-      inexact;  ///< added tokens whose white space or word rule GGUF cannot say
+  /// What GGUF cannot say of it, in whole sentences without the full stop.
+  std::vector<std::string> notes;
 };
 
 /// The tokenizer of `path`, with tokens named [PAD...] up to `vocabulary` ids, so that there are as

@@ -54,7 +54,7 @@ TEST(GgufTokenizer, ReadBackIsTheSameTokenizer) {
     const Tokenizer original = Tokenizer::from_json(path);
     const GgufTokenizer converted = gguf_tokenizer(path, 0);
     names.insert(converted.pre_tokenizer);
-    EXPECT_THAT(converted.inexact, testing::IsEmpty());
+    EXPECT_THAT(converted.notes, testing::IsEmpty());
     const Tokenizer ours = read_back(converted, folder);
     ASSERT_EQ(ours.vocabulary_size(), original.vocabulary_size());
     EXPECT_EQ(ours.beginning_of_text(), original.beginning_of_text());
@@ -113,13 +113,22 @@ TEST(GgufTokenizer, IgnoreMergesMayDifferWhereItDoesNotMatter) {
   }
 }
 
+TEST(GgufTokenizer, SaysThatANormalizerIsLost) {
+  const TestFolder folder;
+  nlohmann::json json = read_json(golden() / "tokenizers" / "qwen2.json");
+  json.erase("normalizer");
+  const GgufTokenizer tokenizer = gguf_tokenizer(folder.write("tokenizer.json", json.dump()), 0);
+  EXPECT_EQ(tokenizer.pre_tokenizer, "qwen2");
+  EXPECT_THAT(tokenizer.notes, testing::ElementsAre(HasSubstr("NFC")));
+}
+
 TEST(GgufTokenizer, NamesTokensThatTakeWhiteSpace) {
   const TestFolder folder;
   nlohmann::json json = read_json(golden() / "tokenizers" / "gpt2.json");
   json["added_tokens"][0]["lstrip"] = true;
   json["model"]["unk_token"] = "<|endoftext|>";
   const GgufTokenizer tokenizer = gguf_tokenizer(folder.write("tokenizer.json", json.dump()), 0);
-  EXPECT_THAT(tokenizer.inexact, testing::ElementsAre("<|endoftext|>"));
+  EXPECT_THAT(tokenizer.notes, testing::ElementsAre(HasSubstr("<|endoftext|>")));
   EXPECT_EQ(tokenizer.unknown, TokenId(0));
 }
 

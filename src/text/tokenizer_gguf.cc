@@ -131,20 +131,19 @@ void set_beginning_of_text(TokenizerParts& parts, const GgufFile& file, Family f
 }  // namespace
 
 std::optional<GgufPreTokenizer> gguf_pre_tokenizer(const TokenizerParts& parts) {
-  std::optional<GgufPreTokenizer> found;
+  const auto likeness = [&](const auto& other) {
+    return 2 * static_cast<int>(other.normalization == parts.normalization) +
+           static_cast<int>(other.whole_words == parts.whole_words);
+  };
+  std::optional<GgufPreTokenizer> best;
   for (const FamilyName& known : family_names) {
     TokenizerParts family;
     set_family(family, known.family);
-    if (family.pre_tokenizer != parts.pre_tokenizer ||
-        family.normalization != parts.normalization) {
-      continue;
-    }
-    if (!found || family.whole_words == parts.whole_words) {
-      found = {known.name, family.whole_words};
-    }
-    if (found->whole_words == parts.whole_words) break;
+    if (family.pre_tokenizer != parts.pre_tokenizer) continue;
+    if (best && likeness(family) <= likeness(*best)) continue;
+    best = {known.name, family.normalization, family.whole_words};
   }
-  return found;
+  return best;
 }
 
 Tokenizer Tokenizer::from_gguf(const GgufFile& file) {

@@ -57,13 +57,14 @@ inline constexpr std::size_t largest_tokenizer_json = std::size_t{256} << 20U;
 /// Tokenizer::from_json does.
 TokenizerParts parts_of_json(const nlohmann::json& json, const std::string& file);
 
-/// What a value of tokenizer.ggml.pre stands for, besides how texts are cut and normalised.
+/// What a value of tokenizer.ggml.pre stands for, besides how texts are cut.
 struct GgufPreTokenizer {
   std::string_view name;
+  TokenizerParts::Normalization normalization;
   TokenizerParts::WholeWords whole_words;
 };
-/// The one that cuts and normalises texts as `parts` do, if there is one; if there are several, one
-/// that treats whole words as they do.
+/// The one that cuts texts as `parts` do, if there is one; of several the one that is most like
+/// them in the rest.
 std::optional<GgufPreTokenizer> gguf_pre_tokenizer(const TokenizerParts& parts);
 
 /// Whether the merges make every token of the model but special ones out of its bytes. Then it does
