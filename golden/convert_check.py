@@ -127,9 +127,17 @@ def fathom_text(fathom, model, prompt):
     return text, said["tokens"]
 
 
+def beta_options(model):
+    """llama.cpp reads YaRN's betas from few architectures' files; from others it takes them as options."""
+    fields = gguf.GGUFReader(model).fields
+    for name in ("fast", "slow"):
+        if field := fields.get(f"llama.rope.scaling.yarn_beta_{name}"):
+            yield from (f"--yarn-beta-{name}", str(field.contents()))
+
+
 def llama_text(llama, model, prompt):
     out = run(llama, "-m", model, "-p", prompt, "-n", NEW_TOKENS, "--temp", "0", "--cache-type-k", "f32", "--cache-type-v", "f32",
-              "-fa", "off", "-no-cnv", "--no-display-prompt", "--simple-io", "--special", "-t", "2", "--no-warmup")
+              "-fa", "off", "-no-cnv", "--no-display-prompt", "--simple-io", "--special", "-t", "2", "--no-warmup", *beta_options(model))
     return re.sub(r"( \[end of text\])?\n*\Z", "", out.decode("utf-8", errors="replace"))
 
 

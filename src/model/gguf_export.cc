@@ -123,6 +123,20 @@ void add_config(const ArchitectureKeys& keys, const ModelConfig& config, const s
   }
 }
 
+/// llama.cpp has keys for YaRN's betas, but passes over them in most architectures.
+void note_betas(const RotaryScaling& scaling, std::vector<std::string>& notes) {
+  const auto* const yarn = std::get_if<YarnScaling>(&scaling);
+  const YarnScaling usual;
+  if (yarn == nullptr ||
+      (yarn->beta_fast == usual.beta_fast && yarn->beta_slow == usual.beta_slow)) {
+    return;
+  }
+  notes.push_back(fmt::format(
+      "llama.cpp does not read YaRN's beta_fast and beta_slow from files of this architecture; it "
+      "takes them as --yarn-beta-fast {:g} --yarn-beta-slow {:g}",
+      yarn->beta_fast, yarn->beta_slow));
+}
+
 /// What each rotary frequency is divided by, where GGUF files say a scaling in that way: the
 /// float32 numbers nearest to the quotients that give back the frequencies to the last bit.
 std::vector<float> rotary_factors(const RotaryConfig& rotary) {
@@ -290,6 +304,7 @@ GgufExport GgufExport::of_folder(const std::filesystem::path& path,
   header.add_number(quantization_version_key, quantization_version);
   add_config(ArchitectureKeys(header, family.architecture), config,
              (path / "config.json").string());
+  note_betas(config.rotary.scaling, result.notes_);
   add_tokenizer(header, folder, files, result.notes_);
 
   const auto query_order =
