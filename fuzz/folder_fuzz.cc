@@ -53,7 +53,7 @@ Refusals run_target(std::span<const std::byte> input) {
   std::optional<ModelFiles> files;
   run_refusable(refusals, folder.path().string(), [&] {
     files = ModelFiles::open(folder.path());
-    (void)rotary_frequencies(files->config.rotary);
+    for (const RotaryConfig& rotary : files->config.rotaries) (void)rotary_frequencies(rotary);
     (void)model_sizes(files->tensors).total();
   });
   if (!files) return refusals;

@@ -28,7 +28,7 @@ void dequantize_all(const TensorSource& source) {
 void use_config(const GgufFile& file) {
   const ModelConfig config = read_config(file);
   (void)find_tensors(file.tensors(), config, TensorNaming::gguf);
-  (void)rotary_frequencies(config.rotary);
+  for (const RotaryConfig& rotary : config.rotaries) (void)rotary_frequencies(rotary);
 }
 
 // ModelFiles reads a few keys more, from a path.

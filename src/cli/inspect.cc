@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <cstdio>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -44,6 +46,22 @@ std::string_view scaling_name(const RotaryScaling& scaling) {
   return "none";
 }
 
+std::size_t layers_with_window(const ModelConfig& config) {
+  return static_cast<std::size_t>(
+      std::count_if(config.attention.begin(), config.attention.end(),
+                    [](const LayerAttention& attention) { return attention.window.has_value(); }));
+}
+
+std::optional<std::size_t> smallest_window(const ModelConfig& config) {
+  std::optional<std::size_t> smallest;
+  for (const LayerAttention& attention : config.attention) {
+    if (attention.window && (!smallest || *attention.window < *smallest)) {
+      smallest = attention.window;
+    }
+  }
+  return smallest;
+}
+
 // What a token's bytes are made of, without the cache: the part that no context changes.
 struct Shares {
   explicit Shares(const TokenBytes& bytes)
@@ -70,8 +88,14 @@ void print(const ModelFiles& files) {
   fmt::print("vocabulary         {} ({} tokens named)\n", config.vocabulary,
              files.tokenizer.vocabulary_size());
   fmt::print("context            {}\n", config.context);
-  fmt::print("rotary base        {:g}, scaling {}\n", config.rotary.base,
-             scaling_name(config.rotary.scaling));
+  for (const RotaryConfig& rotary : config.rotaries) {
+    fmt::print("rotary base        {:g}, scaling {}\n", rotary.base, scaling_name(rotary.scaling));
+  }
+  if (config.rotaries.empty()) fmt::print("positions          learned\n");
+  if (const auto window = smallest_window(config)) {
+    fmt::print("sliding window     {} positions, in {} layers\n", *window,
+               layers_with_window(config));
+  }
   fmt::print("output head        {}\n\n",
              config.tied_head ? "tied to the embedding" : "of its own");
 
@@ -105,6 +129,8 @@ void print_as_json(const ModelFiles& files) {
   const ModelSizes sizes = model_sizes(files.tensors);
   const TokenBytes bytes = stored_token_bytes(files.tensors, config, half_bytes);
   const Shares shares(bytes);
+  const bool learned = config.rotaries.empty();
+  const std::optional<std::size_t> window = smallest_window(config);
   Json layers = Json::array();
   for (const PartSize& layer : sizes.layers) layers.push_back(part_json(layer));
   Json ceilings = Json::array();
@@ -113,34 +139,37 @@ void print_as_json(const ModelFiles& files) {
         {{"layers", cost},
          {"speedup", speedup_ceiling(bytes, Route::uniform(cost, config.depth()), 0)}});
   }
-  print_json({{"path", files.path},
-              {"name", files.name},
-              {"architecture", name(config.family)},
-              {"layers", config.layers},
-              {"width", config.width},
-              {"heads", config.heads},
-              {"kv_heads", config.kv_heads},
-              {"head_dim", config.head_dim},
-              {"ffn_width", config.ffn_width},
-              {"vocabulary", config.vocabulary},
-              {"context", config.context},
-              {"norm_epsilon", config.norm_epsilon},
-              {"rotary_base", config.rotary.base},
-              {"rotary_scaling", scaling_name(config.rotary.scaling)},
-              {"tied_head", config.tied_head},
-              {"parts",
-               {{"embedding", part_json(sizes.embedding)},
-                {"layers", std::move(layers)},
-                {"output_norm", part_json(sizes.output_norm)},
-                {"head", part_json(sizes.head)},
-                {"total", part_json(sizes.total())}}},
-              {"token_bytes",
-               {{"total", shares.total},
-                {"head", bytes.head},
-                {"cache_per_position_and_layer", bytes.cache_per_position},
-                {"head_share", shares.head},
-                {"layer_share", shares.layer}}},
-              {"ceilings", std::move(ceilings)}});
+  print_json(
+      {{"path", files.path},
+       {"name", files.name},
+       {"architecture", name(config.family)},
+       {"layers", config.layers},
+       {"width", config.width},
+       {"heads", config.heads},
+       {"kv_heads", config.kv_heads},
+       {"head_dim", config.head_dim},
+       {"ffn_width", config.ffn_width},
+       {"vocabulary", config.vocabulary},
+       {"context", config.context},
+       {"norm_epsilon", config.norm.epsilon},
+       {"rotary_base", learned ? Json() : Json(config.rotaries.front().base)},
+       {"rotary_scaling", learned ? Json() : Json(scaling_name(config.rotaries.front().scaling))},
+       {"sliding_window", window ? Json(*window) : Json()},
+       {"sliding_layers", layers_with_window(config)},
+       {"tied_head", config.tied_head},
+       {"parts",
+        {{"embedding", part_json(sizes.embedding)},
+         {"layers", std::move(layers)},
+         {"output_norm", part_json(sizes.output_norm)},
+         {"head", part_json(sizes.head)},
+         {"total", part_json(sizes.total())}}},
+       {"token_bytes",
+        {{"total", shares.total},
+         {"head", bytes.head},
+         {"cache_per_position_and_layer", bytes.cache_per_position},
+         {"head_share", shares.head},
+         {"layer_share", shares.layer}}},
+       {"ceilings", std::move(ceilings)}});
 }
 
 }  // namespace

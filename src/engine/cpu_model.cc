@@ -61,7 +61,10 @@ CpuModel::CpuModel(ModelFiles files, Precision precision, const Kernels& kernels
       cache_layout_(files_.config,
                     precision == Precision::exact ? CacheElement::float32 : CacheElement::half),
       cache_pool_(CachePool::create(cache_layout_.block_bytes())),
-      rotary_frequencies_(rotary_frequencies(files_.config.rotary)) {
+      angles_(files_.config.rotaries.size()) {
+  for (const RotaryConfig& rotary : files_.config.rotaries) {
+    rotary_frequencies_.push_back(rotary_frequencies(rotary));
+  }
   for (int worker = 0; worker < team_.size(); ++worker) {
     attention_scratch_.emplace_back(attention_scratch(cache_layout_.value_stride));
   }
@@ -112,45 +115,96 @@ void CpuModel::check(std::span<const SequenceStep> steps) const {
 void CpuModel::enter(std::span<const SequenceStep> steps) {
   rows_.clear();
   step_begin_.clear();
+  running_.clear();  // here the rows that begin with their embedding
   for (std::size_t s = 0; s < steps.size(); ++s) {
     step_begin_.push_back(rows_.size());
     BlockKvCache& cache = block_cache(steps[s]);
     for (std::size_t i = 0; i < steps[s].tokens.size(); ++i) {
+      if (!steps[s].entering) running_.push_back(rows_.size());
       rows_.push_back({s, &cache, cache.length() + i});
     }
   }
-  hidden_.reserve(rows_.size() * config().width);
+  const std::size_t width = config().width;
+  hidden_.reserve(rows_.size() * width);
+  for (std::size_t s = 0; s < steps.size(); ++s) {
+    if (!steps[s].entering) continue;
+    const std::span<const float> states = steps[s].entering->hidden;
+    std::copy(states.begin(), states.end(), hidden(step_begin_[s]));
+  }
+  const bool projected = weights_.project_in() != nullptr;
+  if (projected) {
+    embedded_.resize(running_.size(), config().embedding_width,
+                     ActivationQuantization::int8_residual);
+  }
   const TensorView& embedding = files_.tensors.embedding;
-  team_.run_shares(rows_.size(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t r = begin; r < end; ++r) {
-      const std::size_t s = rows_[r].step;
-      const std::size_t i = r - step_begin_[s];
-      if (steps[s].entering) {
-        std::copy_n(steps[s].entering->hidden.data() + i * config().width, config().width,
-                    hidden(r));
-        continue;
+  team_.run_shares(running_.size(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      const Row& row = rows_[running_[i]];
+      const TokenId token = steps[row.step].tokens[running_[i] - step_begin_[row.step]];
+      float* const out = projected ? embedded_.row(i) : hidden(running_[i]);
+      read_row(embedding, token.index(), std::span(out, config().embedding_width));
+      if (config().embedding_scale != 1) {
+        kernels_.scale(out, config().embedding_scale, config().embedding_width);
       }
-      const TokenId token = steps[s].tokens[i];
-      read_row(embedding, token.index(), std::span(hidden(r), config().width));
+    }
+  });
+  if (projected) project_embeddings();
+  if (files_.tensors.positions) add_positions();
+}
+
+void CpuModel::quantize_rows(Activations& activations) {
+  team_.run_shares(activations.rows(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) activations.quantize_row(kernels_, i);
+  });
+}
+
+// hidden_ = project_in(embedded_) for the rows that begin with their embedding.
+void CpuModel::project_embeddings() {
+  const std::size_t width = config().width;
+  const PackedLinear& map = *weights_.project_in();
+  if (any_integer({&map.weight})) quantize_rows(embedded_);
+  delta_.reserve(running_.size() * width);
+  const std::array product{Product{.map = map.map(), .out = delta_.data(), .out_stride = width}};
+  multiply(team_, kernels_, embedded_, product);
+  for (std::size_t i = 0; i < running_.size(); ++i) {
+    std::copy_n(delta_.data() + i * width, width, hidden(running_[i]));
+  }
+}
+
+// Adds their positions' embeddings to the rows that begin with their token's.
+void CpuModel::add_positions() {
+  const std::size_t width = config().width;
+  const TensorView& positions = *files_.tensors.positions;
+  delta_.reserve(running_.size() * width);
+  team_.run_shares(running_.size(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      const std::size_t position = rows_[running_[i]].position + *config().learned_positions;
+      float* const embedding = delta_.data() + i * width;
+      read_row(positions, position, std::span(embedding, width));
+      kernels_.add(hidden(running_[i]), embedding, width);
     }
   });
 }
 
 void CpuModel::rotary_angles() {
-  const std::size_t half = rotary_frequencies_.size();
-  cosines_.reserve(rows_.size() * half);
-  sines_.reserve(rows_.size() * half);
-  const float factor = rotary_attention_factor(config().rotary);
-  team_.run_shares(rows_.size(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t r = begin; r < end; ++r) {
-      const auto position = static_cast<float>(rows_[r].position);
-      for (std::size_t i = 0; i < half; ++i) {
-        const float angle = position * rotary_frequencies_[i];
-        cosines_.data()[r * half + i] = std::cos(angle) * factor;
-        sines_.data()[r * half + i] = std::sin(angle) * factor;
+  for (std::size_t k = 0; k < angles_.size(); ++k) {
+    const std::vector<float>& frequencies = rotary_frequencies_[k];
+    const std::size_t half = frequencies.size();
+    Angles& angles = angles_[k];
+    angles.cosines.reserve(rows_.size() * half);
+    angles.sines.reserve(rows_.size() * half);
+    const float factor = rotary_attention_factor(config().rotaries[k]);
+    team_.run_shares(rows_.size(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t r = begin; r < end; ++r) {
+        const auto position = static_cast<float>(rows_[r].position);
+        for (std::size_t i = 0; i < half; ++i) {
+          const float angle = position * frequencies[i];
+          angles.cosines.data()[r * half + i] = std::cos(angle) * factor;
+          angles.sines.data()[r * half + i] = std::sin(angle) * factor;
+        }
       }
-    }
-  });
+    });
+  }
 }
 
 LayerRows CpuModel::layer_rows(std::size_t step, std::span<const SequenceStep> steps) const {
@@ -192,25 +246,68 @@ void CpuModel::select_rows(LayerIndex layer, std::span<const SequenceStep> steps
   }
 }
 
-// normed_ = norm(hidden) for the running rows, quantised if the matrices that read it want that.
-void CpuModel::normalize_rows(std::span<const float> norm, ActivationQuantization quantization,
-                              std::initializer_list<const PackedMatrix*> readers) {
-  normed_.resize(running_.size(), config().width, quantization);
+void CpuModel::normalize(const PackedNorm& norm, const float* x, std::size_t size,
+                         float* out) const {
+  const float epsilon = config().norm.epsilon;
+  if (config().norm.kind == NormKind::layer) {
+    kernels_.layer_norm(x, norm.weight.data(), norm.bias.data(), size, epsilon, out);
+  } else {
+    kernels_.rms_norm(x, norm.weight.data(), size, epsilon, out);
+  }
+}
+
+// normed_ = norm(hidden) for the running rows, or just hidden if there is no norm, quantised if the
+// matrices that read it want that.
+void CpuModel::read_hidden(const PackedNorm* norm, ActivationQuantization quantization,
+                           std::initializer_list<const PackedMatrix*> readers) {
+  const std::size_t width = config().width;
+  normed_.resize(running_.size(), width, quantization);
   const bool quantize = any_integer(readers);
   team_.run_shares(running_.size(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
-      kernels_.rms_norm(hidden(running_[i]), norm.data(), config().width, config().norm_epsilon,
-                        normed_.row(i));
+      const float* const states = hidden(running_[i]);
+      if (norm != nullptr) {
+        normalize(*norm, states, width, normed_.row(i));
+      } else {
+        std::copy_n(states, width, normed_.row(i));
+      }
       if (quantize) normed_.quantize_row(kernels_, i);
     }
   });
 }
 
-void CpuModel::add_to_hidden() {
+// Adds what a block has left in delta_ to the running rows, with the norms that belong there.
+void CpuModel::finish_block(const PackedNorm& norm, const std::optional<PackedNorm>& output_norm) {
   const std::size_t width = config().width;
+  const bool norm_after = config().norm.placement == NormPlacement::after;
   team_.run_shares(running_.size(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
-      kernels_.add(hidden(running_[i]), delta_.data() + i * width, width);
+      float* const states = hidden(running_[i]);
+      float* const output = delta_.data() + i * width;
+      if (output_norm) normalize(*output_norm, output, width, output);
+      kernels_.add(states, output, width);
+      if (norm_after) normalize(norm, states, width, states);
+    }
+  });
+}
+
+// Norms each head of the queries and keys in qkv_.
+void CpuModel::normalize_heads(const PackedLayer& weights) {
+  const std::size_t head_dim = config().head_dim;
+  const std::size_t query_width = config().query_width();
+  const std::size_t qkv_width = query_width + 2 * config().kv_width();
+  team_.run_shares(running_.size(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      float* const queries = qkv_.data() + i * qkv_width;
+      float* const keys = queries + query_width;
+      for (std::size_t head = 0; head < config().heads; ++head) {
+        float* const query = queries + head * head_dim;
+        normalize(*weights.query_norm, query, head_dim, query);
+      }
+      for (std::size_t head = 0; head < config().kv_heads; ++head) {
+        float* const key = keys + head * head_dim;
+        normalize(*weights.key_norm, key, head_dim, key);
+      }
     }
   });
 }
@@ -221,16 +318,18 @@ void CpuModel::rotate_and_store(LayerIndex layer) {
   const std::size_t query_width = config().query_width();
   const std::size_t kv_width = config().kv_width();
   const std::size_t qkv_width = query_width + 2 * kv_width;
-  const std::size_t half = rotary_frequencies_.size();
+  const std::optional<std::size_t> rotary = config().attention[layer.index()].rotary;
+  const Angles* const angles = rotary ? &angles_[*rotary] : nullptr;
+  const std::size_t half = rotary ? rotary_frequencies_[*rotary].size() : 0;
   const std::size_t count = running_.size();
   team_.run_shares(count, rows_per_worker, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
       const std::size_t row = running_[i];
       float* const qkv = qkv_.data() + i * qkv_width;
       // Queries and keys lie side by side.
-      for (std::size_t head = 0; head < config().heads + config().kv_heads; ++head) {
-        kernels_.rotate(qkv + head * head_dim, cosines_.data() + row * half,
-                        sines_.data() + row * half, half);
+      for (std::size_t head = 0; rotary && head < config().heads + config().kv_heads; ++head) {
+        kernels_.rotate(qkv + head * head_dim, angles->cosines.data() + row * half,
+                        angles->sines.data() + row * half, half);
       }
       rows_[row].cache->store(kernels_, layer, rows_[row].position, qkv + query_width,
                               qkv + query_width + kv_width);
@@ -274,7 +373,7 @@ void CpuModel::attend(LayerIndex layer) {
     }
     ++row_groups_.back().end;
   }
-  const float scale = 1.0F / std::sqrt(static_cast<float>(head_dim));
+  const LayerAttention& attention = config().attention[layer.index()];
   const auto kernel = precision_ == Precision::exact ? kernels_.attend_float : kernels_.attend_half;
   attended_.resize(running_.size(), config().query_width(), ActivationQuantization::int8);
   const std::size_t pieces = config().kv_heads * parts;
@@ -286,8 +385,11 @@ void CpuModel::attend(LayerIndex layer) {
     std::size_t count = 0;
     for (std::size_t i = rows.begin; i < rows.end; ++i) {
       for (std::size_t head = first; head < end; ++head) {
+        const std::size_t positions = rows_[running_[i]].position + 1;
+        const std::size_t seen = std::min(positions, attention.window.value_or(positions));
         queries[count++] = {.values = qkv_.data() + i * qkv_width + head * head_dim,
-                            .positions = rows_[running_[i]].position + 1,
+                            .positions = positions,
+                            .first = positions - seen,
                             .out = attended_.row(i) + head * head_dim};
       }
     }
@@ -298,7 +400,7 @@ void CpuModel::attend(LayerIndex layer) {
             .blocks = rows_[running_[rows.begin]].cache->blocks(layer).data(),
             .key_offset = cache_layout_.key_offset(kv_head),
             .value_offset = cache_layout_.value_offset(kv_head),
-            .scale = scale,
+            .scale = attention.scale,
             .scratch = attention_scratch_[static_cast<std::size_t>(worker)].data()});
   };
   team_.run_shares(row_groups_.size() * pieces, 1,
@@ -310,9 +412,10 @@ void CpuModel::attend(LayerIndex layer) {
 }
 
 // What the attention of the running rows reads and computes.
-Volume CpuModel::attention_volume() const {
+Volume CpuModel::attention_volume(LayerIndex layer) const {
+  const std::size_t window = config().attention[layer.index()].window.value_or(config().context);
   std::uint64_t positions = 0;
-  for (const std::size_t row : running_) positions += rows_[row].position + 1;
+  for (const std::size_t row : running_) positions += std::min(rows_[row].position + 1, window);
   return {.bytes = positions * 2 * config().kv_width() * cache_layout_.element_bytes(),
           .multiply_adds = positions * 2 * config().query_width()};
 }
@@ -333,19 +436,16 @@ void CpuModel::run_layer(LayerIndex layer) {
   const std::size_t kv_width = config().kv_width();
   const std::size_t qkv_width = query_width + 2 * kv_width;
 
-  const auto quantize_rows = [&](Activations& activations) {
-    team_.run_shares(count, rows_per_worker, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t i = begin; i < end; ++i) activations.quantize_row(kernels_, i);
-    });
-  };
   const auto product = [&](const PackedLinear& linear, float* out, std::size_t stride) {
     return Product{.map = linear.map(), .out = out, .out_stride = stride};
   };
 
   const std::initializer_list<const PackedMatrix*> attention_readers{
       &weights.query.weight, &weights.key.weight, &weights.value.weight};
-  run_operation(Operation::norm, {},
-                [&] { normalize_rows(weights.attention_norm, sensitive, attention_readers); });
+  const bool norm_first = config().norm.placement != NormPlacement::after;
+  run_operation(Operation::norm, {}, [&] {
+    read_hidden(norm_first ? &weights.attention_norm : nullptr, sensitive, attention_readers);
+  });
   qkv_.reserve(count * qkv_width);
   const std::array qkv{
       product(weights.query, qkv_.data(), qkv_width),
@@ -355,8 +455,9 @@ void CpuModel::run_layer(LayerIndex layer) {
   run_operation(Operation::query_key_value, product_volume(count, attention_readers),
                 [&] { multiply(team_, kernels_, normed_, qkv); });
 
+  if (weights.query_norm) run_operation(Operation::norm, {}, [&] { normalize_heads(weights); });
   run_operation(Operation::rotary_and_store, {}, [&] { rotate_and_store(layer); });
-  run_operation(Operation::attention, attention_volume(), [&] {
+  run_operation(Operation::attention, attention_volume(layer), [&] {
     attend(layer);
     if (any_integer({&weights.attention_output.weight})) quantize_rows(attended_);
   });
@@ -365,22 +466,40 @@ void CpuModel::run_layer(LayerIndex layer) {
   run_operation(Operation::attention_output,
                 product_volume(count, {&weights.attention_output.weight}),
                 [&] { multiply(team_, kernels_, attended_, attention_output); });
-  run_operation(Operation::residual, {}, [&] { add_to_hidden(); });
+  run_operation(Operation::residual, {},
+                [&] { finish_block(weights.attention_norm, weights.attention_output_norm); });
+  feed_forward(weights);
+}
 
-  const std::initializer_list<const PackedMatrix*> ffn_readers{&weights.gate.weight,
-                                                               &weights.up.weight};
+void CpuModel::feed_forward(const PackedLayer& weights) {
+  const std::size_t count = running_.size();
+  const std::size_t width = config().width;
+  const PackedLinear* const gate = weights.gate ? &*weights.gate : nullptr;
+  const std::initializer_list<const PackedMatrix*> readers{
+      gate != nullptr ? &gate->weight : &weights.up.weight, &weights.up.weight};
+  const bool norm_first = config().norm.placement != NormPlacement::after;
   run_operation(Operation::norm, {}, [&] {
-    normalize_rows(weights.ffn_norm, ActivationQuantization::int8, ffn_readers);
+    read_hidden(norm_first ? &weights.ffn_norm : nullptr, ActivationQuantization::int8, readers);
   });
   ffn_.resize(count, config().ffn_width, ActivationQuantization::int8);
-  run_operation(Operation::gate_and_up, product_volume(count, ffn_readers), [&] {
-    multiply_swiglu(team_, kernels_, normed_, weights.gate.map(), weights.up.map(), ffn_);
+  const Volume volume = gate != nullptr ? product_volume(count, readers)
+                                        : product_volume(count, {&weights.up.weight});
+  run_operation(Operation::gate_and_up, volume, [&] {
+    if (gate != nullptr) {
+      multiply_gated(team_, kernels_, normed_, gate->map(), weights.up.map(), config().activation,
+                     ffn_);
+    } else {
+      multiply_activated(team_, kernels_, normed_, weights.up.map(), config().activation, ffn_);
+    }
     if (any_integer({&weights.down.weight})) quantize_rows(ffn_);
   });
-  const std::array down{product(weights.down, delta_.data(), width)};
+  delta_.reserve(count * width);
+  const std::array down{
+      Product{.map = weights.down.map(), .out = delta_.data(), .out_stride = width}};
   run_operation(Operation::down, product_volume(count, {&weights.down.weight}),
                 [&] { multiply(team_, kernels_, ffn_, down); });
-  run_operation(Operation::residual, {}, [&] { add_to_hidden(); });
+  run_operation(Operation::residual, {},
+                [&] { finish_block(weights.ffn_norm, weights.ffn_output_norm); });
 }
 
 void CpuModel::logits_of_running_rows(ForwardOutput& output) {
@@ -389,15 +508,32 @@ void CpuModel::logits_of_running_rows(ForwardOutput& output) {
   if (running_.empty()) return;
   output.logits.reserve(running_.size() * config().vocabulary);
   output.logit_maxima.reserve(running_.size() * output.logit_blocks());
+  const PackedLinear* const project = weights_.project_out();
+  const PackedMatrix& reader = project != nullptr ? project->weight : weights_.head();
   run_operation(Operation::norm, {},
-                [&] { normalize_rows(weights_.output_norm(), sensitive, {&weights_.head()}); });
+                [&] { read_hidden(weights_.output_norm(), sensitive, {&reader}); });
+  if (project != nullptr) {
+    run_operation(Operation::head, product_volume(running_.size(), {&project->weight}),
+                  [&] { project_to_head(*project); });
+  }
   static_assert(logit_block == panel_rows);
   const std::array head{Product{.map = {.weights = &weights_.head()},
                                 .out = output.logits.data(),
                                 .out_stride = config().vocabulary,
                                 .maxima = output.logit_maxima.data()}};
-  run_operation(Operation::head, product_volume(running_.size(), {&weights_.head()}),
-                [&] { multiply(team_, kernels_, normed_, head); });
+  run_operation(Operation::head, product_volume(running_.size(), {&weights_.head()}), [&] {
+    multiply(team_, kernels_, project != nullptr ? projected_ : normed_, head);
+  });
+}
+
+// projected_ = what the head reads of normed_.
+void CpuModel::project_to_head(const PackedLinear& map) {
+  projected_.resize(running_.size(), config().embedding_width, sensitive);
+  if (running_.empty()) return;
+  const std::array product{
+      Product{.map = map.map(), .out = projected_.row(0), .out_stride = projected_.view().stride}};
+  multiply(team_, kernels_, normed_, product);
+  if (any_integer({&weights_.head()})) quantize_rows(projected_);
 }
 
 void CpuModel::forward(std::span<const SequenceStep> steps, ForwardOutput& output,
@@ -443,8 +579,12 @@ void CpuModel::final_norm(std::span<const float> states, std::span<float> normed
   }
   team_.run_shares(states.size() / width, rows_per_worker, [&](std::size_t begin, std::size_t end) {
     for (std::size_t r = begin; r < end; ++r) {
-      kernels_.rms_norm(states.data() + r * width, weights_.output_norm().data(), width,
-                        config().norm_epsilon, normed.data() + r * width);
+      if (weights_.output_norm() != nullptr) {
+        normalize(*weights_.output_norm(), states.data() + r * width, width,
+                  normed.data() + r * width);
+      } else {
+        std::copy_n(states.data() + r * width, width, normed.data() + r * width);
+      }
     }
   });
 }

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "base/aligned_buffer.h"
@@ -47,20 +48,32 @@ class CpuModel final : public LanguageModel {
     std::size_t position;
   };
 
+  // Of one of the model's rotations, for the rows of a pass.
+  struct Angles {
+    AlignedBuffer<float> cosines, sines;  // [rows][dimensions / 2]
+  };
+
   void check(std::span<const SequenceStep> steps) const;
   void enter(std::span<const SequenceStep> steps);
+  void quantize_rows(Activations& activations);
+  void project_embeddings();
+  void add_positions();
   void rotary_angles();
   void select_rows(LayerIndex layer, std::span<const SequenceStep> steps, ForwardOutput& output);
   void run_layer(LayerIndex layer);
+  void normalize_heads(const PackedLayer& weights);
   void rotate_and_store(LayerIndex layer);
   [[nodiscard]] std::size_t heads_together(std::size_t pieces_of_all) const;
   void attend(LayerIndex layer);
-  [[nodiscard]] Volume attention_volume() const;
+  [[nodiscard]] Volume attention_volume(LayerIndex layer) const;
   template <class Run>
   void run_operation(Operation operation, const Volume& volume, const Run& run);
-  void normalize_rows(std::span<const float> norm, ActivationQuantization quantization,
-                      std::initializer_list<const PackedMatrix*> readers);
-  void add_to_hidden();
+  void normalize(const PackedNorm& norm, const float* x, std::size_t size, float* out) const;
+  void read_hidden(const PackedNorm* norm, ActivationQuantization quantization,
+                   std::initializer_list<const PackedMatrix*> readers);
+  void finish_block(const PackedNorm& norm, const std::optional<PackedNorm>& output_norm);
+  void feed_forward(const PackedLayer& weights);
+  void project_to_head(const PackedLinear& map);
   void logits_of_running_rows(ForwardOutput& output);
   [[nodiscard]] LayerRows layer_rows(std::size_t step, std::span<const SequenceStep> steps) const;
   [[nodiscard]] float* hidden(std::size_t row) { return hidden_.data() + row * config().width; }
@@ -72,7 +85,7 @@ class CpuModel final : public LanguageModel {
   CpuWeights weights_;
   CacheLayout cache_layout_;
   std::shared_ptr<CachePool> cache_pool_;
-  std::vector<float> rotary_frequencies_;
+  std::vector<std::vector<float>> rotary_frequencies_;  // of each of the model's rotations
   Profile* profile_ = nullptr;
 
   // Scratch of one forward pass, kept so that a decoding loop allocates nothing.
@@ -82,12 +95,14 @@ class CpuModel final : public LanguageModel {
   std::vector<std::size_t> selected_;
   std::vector<WorkRange> row_groups_;                    // of running_, for attention
   AlignedBuffer<float> hidden_;                          // [rows][width]
-  AlignedBuffer<float> cosines_, sines_;                 // [rows][dimensions / 2]
+  std::vector<Angles> angles_;                           // of each of the model's rotations
+  Activations embedded_;                                 // [entering][embedding width]
   Activations normed_;                                   // [running][width]
   AlignedBuffer<float> qkv_;                             // [running][query, key and value widths]
   Activations attended_;                                 // [running][query width]
   Activations ffn_;                                      // [running][ffn_width]
   AlignedBuffer<float> delta_;                           // [running][width]
+  Activations projected_;                                // [running][embedding width]
   std::vector<AlignedBuffer<float>> attention_scratch_;  // for each worker
 };
 

@@ -610,13 +610,13 @@ TEST_F(EngineTest, FinalNormIsRmsNorm) {
   std::vector<float> normed(states.size());
   model_.final_norm(states, normed);
   std::vector<float> weights(width);
-  const TensorView& norm = model_.files().tensors.output_norm;
+  const TensorView& norm = model_.files().tensors.output_norm->weight.value();
   dequantize(norm.type, norm.bytes, weights);
   for (std::size_t r = 0; r < 3; ++r) {
     double squares = 0;
     for (std::size_t i = 0; i < width; ++i) squares += std::pow(states[r * width + i], 2);
     const double rms =
-        std::sqrt(squares / static_cast<double>(width) + model_.config().norm_epsilon);
+        std::sqrt(squares / static_cast<double>(width) + model_.config().norm.epsilon);
     for (std::size_t i = 0; i < width; ++i) {
       ASSERT_NEAR(normed[r * width + i], states[r * width + i] / rms * weights[i], 1e-5);
     }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -31,23 +32,49 @@ struct PackedLinear {
   [[nodiscard]] LinearMap map() const { return {.weights = &weight, .bias = bias}; }
 };
 
+/// The weights of a norm, as the kernels take them.
+struct PackedNorm {
+  std::vector<float> weight;
+  std::vector<float> bias;  ///< empty if the model's norms are of a kind without
+
+  [[nodiscard]] std::size_t bytes() const { return (weight.size() + bias.size()) * sizeof(float); }
+};
+
+/// As LayerTensors.
 struct PackedLayer {
-  std::vector<float> attention_norm;
-  PackedLinear query, key, value, attention_output;
-  std::vector<float> ffn_norm;
-  PackedLinear gate, up, down;
+  PackedNorm attention_norm;
+  PackedLinear query, key, value;
+  std::optional<PackedNorm> query_norm, key_norm;
+  PackedLinear attention_output;
+  std::optional<PackedNorm> attention_output_norm;
+  PackedNorm ffn_norm;
+  std::optional<PackedLinear> gate;
+  PackedLinear up, down;
+  std::optional<PackedNorm> ffn_output_norm;
 
   [[nodiscard]] std::size_t bytes() const;
 };
 
-/// All weights of a model, packed. The embedding stays in its file: a token reads one row of it.
+/// All weights of a model, packed. The embeddings of tokens and positions stay in their file: a
+/// token reads one row of each.
 class CpuWeights {
  public:
   CpuWeights(const ModelTensors& tensors, const ModelConfig& config, Precision precision,
              ThreadTeam& team);
 
   [[nodiscard]] const PackedLayer& layer(LayerIndex index) const { return layers_[index.index()]; }
-  [[nodiscard]] std::span<const float> output_norm() const { return output_norm_; }
+  /// nullptr if the model has none.
+  [[nodiscard]] const PackedNorm* output_norm() const {
+    return output_norm_ ? &*output_norm_ : nullptr;
+  }
+  /// From the embedding into the layers and from them to the head; nullptr if they have the same
+  /// width.
+  [[nodiscard]] const PackedLinear* project_in() const {
+    return project_in_ ? &*project_in_ : nullptr;
+  }
+  [[nodiscard]] const PackedLinear* project_out() const {
+    return project_out_ ? &*project_out_ : nullptr;
+  }
   [[nodiscard]] const PackedMatrix& head() const { return head_; }
   /// What a decoding step reads, without the cache's part.
   [[nodiscard]] TokenBytes token_bytes() const;
@@ -55,7 +82,8 @@ class CpuWeights {
  private:
   Arena arena_;  // of all matrices
   std::vector<PackedLayer> layers_;
-  std::vector<float> output_norm_;
+  std::optional<PackedNorm> output_norm_;
+  std::optional<PackedLinear> project_in_, project_out_;
   PackedMatrix head_;
 };
 

@@ -18,7 +18,8 @@ std::size_t TensorView::elements() const {
 }
 
 std::size_t TensorView::used_bytes() const {
-  return converted ? tensor_bytes(*converted, shape) : bytes.size();
+  if (!converted) return bytes.size();
+  return elements() / info(*converted).block_elements * info(*converted).block_bytes;
 }
 
 std::size_t tensor_bytes(TensorType type, std::span<const std::size_t> shape) {

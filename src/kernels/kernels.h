@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/activation.h"
 #include "kernels/packed_form.h"
 
 namespace fathom {
@@ -47,7 +48,8 @@ inline constexpr std::size_t most_panel_product_rows = 256;
 /// One query of attention: a query head of one row.
 struct AttentionQuery {
   const float* values = nullptr;  ///< [head_dim], rotated
-  std::size_t positions = 0;      ///< how many positions the row sees, at least 1
+  std::size_t positions = 0;      ///< the position after the last that the row sees, at least 1
+  std::size_t first = 0;          ///< the first position it sees, below `positions`
   float* out = nullptr;           ///< [head_dim]
 };
 
@@ -101,10 +103,18 @@ struct Kernels {
                             ActivationBlock* residual_blocks);
   /// out = x / sqrt(mean(x^2) + epsilon) * weight
   void (*rms_norm)(const float* x, const float* weight, std::size_t n, float epsilon, float* out);
+  /// out = (x - mean(x)) / sqrt(variance(x) + epsilon) * weight + bias. `out` may be `x`, here and
+  /// in rms_norm.
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, std::size_t n,
+                     float epsilon, float* out);
   /// Rotates pairs (x[i], x[i + half]) by angles whose cosines and sines are given [half].
   void (*rotate)(float* x, const float* cosines, const float* sines, std::size_t half);
-  /// gate = silu(gate) * up
-  void (*swiglu)(float* gate, const float* up, std::size_t n);
+  /// x = activation(x). One function an Activation.
+  std::array<void (*)(float* x, std::size_t n), activation_count> activate;
+  /// gate = activation(gate) * up
+  std::array<void (*)(float* gate, const float* up, std::size_t n), activation_count> gated;
+  /// x *= factor
+  void (*scale)(float* x, float factor, std::size_t n);
   /// x += y
   void (*add)(float* x, const float* y, std::size_t n);
   /// Softmax attention over blocks of float16 or float32 keys and values.

@@ -304,6 +304,41 @@ struct KernelsFor {
     }
   }
 
+  // Two passes, so that a mean far from zero costs no digits of the variance.
+  static void layer_norm(const float* x, const float* weight, const float* bias, std::size_t n,
+                         float epsilon, float* out) {
+    F sum = V::zero();
+    std::size_t i = 0;
+    for (; i + 16 <= n; i += 16) sum = V::add(sum, V::load(x + i));
+    if (i < n) sum = V::add(sum, V::load_part(x + i, n - i));
+    const F mean = V::set(V::reduce_add(sum) / static_cast<float>(n));
+    F squares = V::zero();
+    for (i = 0; i + 16 <= n; i += 16) {
+      const F v = V::sub(V::load(x + i), mean);
+      squares = V::fma(v, v, squares);
+    }
+    if (i < n) {
+      // What is beyond the end is the mean, and so adds nothing.
+      alignas(64) float rest[16];
+      V::store(rest, mean);
+      for (std::size_t k = 0; k < n - i; ++k) rest[k] = x[i + k];
+      const F v = V::sub(V::load(rest), mean);
+      squares = V::fma(v, v, squares);
+    }
+    const float variance = V::reduce_add(squares) / static_cast<float>(n);
+    const F factor = V::set(1.0F / V::square_root(variance + epsilon));
+    for (i = 0; i + 16 <= n; i += 16) {
+      const F v = V::mul(V::sub(V::load(x + i), mean), factor);
+      V::store(out + i, V::fma(v, V::load(weight + i), V::load(bias + i)));
+    }
+    if (i < n) {
+      const F v = V::mul(V::sub(V::load_part(x + i, n - i), mean), factor);
+      V::store_part(out + i,
+                    V::fma(v, V::load_part(weight + i, n - i), V::load_part(bias + i, n - i)),
+                    n - i);
+    }
+  }
+
   static void rotate_part(float* x, const float* cosines, const float* sines, std::size_t half,
                           std::size_t i, std::size_t count) {
     const F a = V::load_part(x + i, count);
@@ -340,15 +375,63 @@ struct KernelsFor {
 
   static F silu(F x) { return V::div(x, V::add(V::set(1.0F), exponential(V::sub(V::zero(), x)))); }
 
-  static void swiglu(float* gate, const float* up, std::size_t n) {
+  static F relu(F x) { return V::max(V::zero(), x); }
+
+  // x * Phi(x) = max(x, 0) - |x|/2 * erfc(|x| / sqrt 2), with the complementary error function to
+  // 1.5 parts in 10^7 [Abramowitz and Stegun 7.1.26].
+  static F gelu(F x) {
+    const F magnitude = V::max(x, V::sub(V::zero(), x));
+    const F z = V::mul(magnitude, V::set(0.70710678F));
+    const F t = V::div(V::set(1.0F), V::fma(z, V::set(0.3275911F), V::set(1.0F)));
+    F p = V::set(1.061405429F);
+    p = V::fma(p, t, V::set(-1.453152027F));
+    p = V::fma(p, t, V::set(1.421413741F));
+    p = V::fma(p, t, V::set(-0.284496736F));
+    p = V::fma(p, t, V::set(0.254829592F));
+    const F complement = V::mul(V::mul(p, t), exponential(V::sub(V::zero(), V::mul(z, z))));
+    return V::sub(relu(x), V::mul(V::mul(magnitude, V::set(0.5F)), complement));
+  }
+
+  // x/2 * (1 + tanh u) = x * sigmoid(2u) with u = sqrt(2/pi) * (x + 0.044715 x^3).
+  static F gelu_tanh(F x) {
+    const F square = V::mul(x, x);
+    const F inner = V::fma(square, V::set(0.044715F), V::set(1.0F));
+    const F minus_2u = V::mul(V::mul(x, inner), V::set(-1.59576912F));
+    return V::div(x, V::add(V::set(1.0F), exponential(minus_2u)));
+  }
+
+  template <Activation activation>
+  static F activated(F x) {
+    if constexpr (activation == Activation::silu) return silu(x);
+    if constexpr (activation == Activation::relu) return relu(x);
+    if constexpr (activation == Activation::gelu) return gelu(x);
+    if constexpr (activation == Activation::gelu_tanh) return gelu_tanh(x);
+  }
+
+  template <Activation activation>
+  static void activate(float* x, std::size_t n) {
+    std::size_t i = 0;
+    for (; i + 16 <= n; i += 16) V::store(x + i, activated<activation>(V::load(x + i)));
+    if (i < n) V::store_part(x + i, activated<activation>(V::load_part(x + i, n - i)), n - i);
+  }
+
+  template <Activation activation>
+  static void gated(float* gate, const float* up, std::size_t n) {
     std::size_t i = 0;
     for (; i + 16 <= n; i += 16) {
-      V::store(gate + i, V::mul(silu(V::load(gate + i)), V::load(up + i)));
+      V::store(gate + i, V::mul(activated<activation>(V::load(gate + i)), V::load(up + i)));
     }
     if (i < n) {
-      const F v = V::mul(silu(V::load_part(gate + i, n - i)), V::load_part(up + i, n - i));
-      V::store_part(gate + i, v, n - i);
+      const F v = activated<activation>(V::load_part(gate + i, n - i));
+      V::store_part(gate + i, V::mul(v, V::load_part(up + i, n - i)), n - i);
     }
+  }
+
+  static void scale(float* x, float factor, std::size_t n) {
+    const F f = V::set(factor);
+    std::size_t i = 0;
+    for (; i + 16 <= n; i += 16) V::store(x + i, V::mul(V::load(x + i), f));
+    if (i < n) V::store_part(x + i, V::mul(V::load_part(x + i, n - i), f), n - i);
   }
 
   static void add(float* x, const float* y, std::size_t n) {
@@ -442,16 +525,17 @@ struct KernelsFor {
     }
   }
 
-  // Scores of a block, of which the query sees the first `valid`, become weights
+  // Scores of a block, of which the query sees those from `hidden` up to `valid`, become weights
   // e^(score - largest). The logarithm of the correction is left where that belongs.
   template <int Q>
-  static void block_weights(std::size_t valid, int q, QueryGroup<Q>& group) {
+  static void block_weights(std::size_t hidden, std::size_t valid, int q, QueryGroup<Q>& group) {
     float* const w = group.weights + 64 * q;
-    if (valid == 0) {
+    if (hidden >= valid) {
       for (int k = 0; k < 4; ++k) V::store(w + 16 * k, V::zero());
       group.corrections[q] = 0;
       return;
     }
+    for (std::size_t p = 0; p < hidden; ++p) w[p] = -__builtin_inff();
     for (std::size_t p = valid; p < cache_block_positions; ++p) w[p] = -__builtin_inff();
     const F block_largest =
         V::max(V::max(V::load(w), V::load(w + 16)), V::max(V::load(w + 32), V::load(w + 48)));
@@ -461,6 +545,7 @@ struct KernelsFor {
     for (int k = 0; k < 4; ++k) {
       V::store(w + 16 * k, exponential(V::sub(V::load(w + 16 * k), V::set(now))));
     }
+    for (std::size_t p = 0; p < hidden; ++p) w[p] = 0;
     for (std::size_t p = valid; p < cache_block_positions; ++p) w[p] = 0;
     group.corrections[q] = before - now;
     group.largest[q] = now;
@@ -525,11 +610,13 @@ struct KernelsFor {
     group.sums = group.interleaved + count * call.value_stride;
     group.weights = group.sums + count * call.value_stride;
     std::size_t positions = 0;
+    std::size_t first = queries[0].first;
     V::store(group.corrections, V::zero());
     for (std::size_t q = 0; q < count; ++q) {
       group.largest[q] = -__builtin_inff();
       group.total[q] = 0;
       if (queries[q].positions > positions) positions = queries[q].positions;
+      if (queries[q].first < first) first = queries[q].first;
       for (std::size_t d = 0; d < call.head_dim; ++d) {
         group.interleaved[d * count + q] = queries[q].values[d];
       }
@@ -538,7 +625,9 @@ struct KernelsFor {
       V::store(group.sums + i, V::zero());
     }
     constexpr std::size_t together = 16 * vectors_at_once<Q>;
-    for (std::size_t begin = 0; begin < positions; begin += cache_block_positions) {
+    // Blocks that no query of the group sees are passed over.
+    for (std::size_t begin = first / cache_block_positions * cache_block_positions;
+         begin < positions; begin += cache_block_positions) {
       const bool last = begin + cache_block_positions >= positions;
       const std::byte* const* const pointer = call.blocks + begin / cache_block_positions;
       const std::byte* const block = pointer[0];
@@ -556,7 +645,8 @@ struct KernelsFor {
         std::size_t valid = sees > begin ? sees - begin : 0;
         if (valid > cache_block_positions) valid = cache_block_positions;
         if (valid > most_valid) most_valid = valid;
-        block_weights<Q>(valid, q, group);
+        const std::size_t from = queries[q].first;
+        block_weights<Q>(from > begin ? from - begin : 0, valid, q, group);
       }
       correct_totals<Q>(group);
       const Element* const values = values_of(block);
@@ -613,8 +703,13 @@ struct KernelsFor {
     k.quantize = quantize;
     k.quantize_residual = quantize_residual;
     k.rms_norm = rms_norm;
+    k.layer_norm = layer_norm;
     k.rotate = rotate;
-    k.swiglu = swiglu;
+    k.activate = {activate<Activation::silu>, activate<Activation::relu>,
+                  activate<Activation::gelu>, activate<Activation::gelu_tanh>};
+    k.gated = {gated<Activation::silu>, gated<Activation::relu>, gated<Activation::gelu>,
+               gated<Activation::gelu_tanh>};
+    k.scale = scale;
     k.add = add;
     k.attend_half = attend<std::uint16_t>;
     k.attend_float = attend<float>;

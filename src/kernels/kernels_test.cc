@@ -259,7 +259,7 @@ TEST_P(KernelsTest, RowOrderPermutesRows) {
   for (std::size_t i = 0; i < 32; ++i) EXPECT_EQ(b[i], a[order[i]]);
 }
 
-TEST_P(KernelsTest, SwigluProductEqualsItsParts) {
+TEST_P(KernelsTest, GatedProductEqualsItsParts) {
   Arena arena;
   ThreadTeam team(2);
   const RandomTensor gate(TensorType::Q4_1, 40, 96, 1);
@@ -270,8 +270,8 @@ TEST_P(KernelsTest, SwigluProductEqualsItsParts) {
   const Activations x = make_activations(k(), 11, 96, random_values(11 * 96, 4, 3.0F));
   Activations fused;
   fused.resize(11, 40, ActivationQuantization::int8);
-  multiply_swiglu(team, k(), x, {.weights = &packed_gate}, {.weights = &packed_up, .bias = up_bias},
-                  fused);
+  multiply_gated(team, k(), x, {.weights = &packed_gate}, {.weights = &packed_up, .bias = up_bias},
+                 Activation::silu, fused);
   std::vector<float> g(11 * 40);
   std::vector<float> u(11 * 40);
   const std::array products{
@@ -350,7 +350,7 @@ TEST_P(KernelsTest, AddendsAreAddedToTheirRowsBeforeTheActivationFunction) {
   multiply(team, k(), x, std::span(&product_up, 1));
   Activations fused;
   fused.resize(rows, width, ActivationQuantization::int8);
-  multiply_swiglu(team, k(), x, adapted, {.weights = &packed_up}, fused);
+  multiply_gated(team, k(), x, adapted, {.weights = &packed_up}, Activation::silu, fused);
   for (std::size_t r = 0; r < rows; ++r) {
     for (std::size_t i = 0; i < width; ++i) {
       const float addend = addends[r] == nullptr ? 0.0F : addends[r][i];
@@ -394,14 +394,101 @@ TEST_P(KernelsTest, NormRotationAndAdditionEqualTheirDefinitions) {
   }
 }
 
-TEST_P(KernelsTest, SwigluIsFiniteFarOut) {
-  std::vector<float> gate{-1e30F, -200, -88, -1, 0, 1, 88, 200, 1e30F};
-  const std::vector<float> expected{0, 0, 0, -0.26894142F, 0, 0.73105858F, 88, 200, 1e30F};
-  const std::vector<float> up(gate.size(), 1.0F);
-  k().swiglu(gate.data(), up.data(), gate.size());
-  for (std::size_t i = 0; i < gate.size(); ++i) {
-    EXPECT_NEAR(gate[i], expected[i], 1e-6F * (1 + std::abs(expected[i]))) << i;
+double activated(Activation activation, double x) {
+  switch (activation) {
+    case Activation::silu:
+      return x / (1 + std::exp(-x));
+    case Activation::relu:
+      return std::max(x, 0.0);
+    case Activation::gelu:
+      return x / 2 * std::erfc(-x / std::sqrt(2.0));
+    case Activation::gelu_tanh:
+      return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
   }
+  return 0;
+}
+
+constexpr std::array all_activations{Activation::silu, Activation::relu, Activation::gelu,
+                                     Activation::gelu_tanh};
+
+TEST_P(KernelsTest, ActivationsEqualTheirDefinitions) {
+  static_assert(all_activations.size() == activation_count);
+  std::vector<float> x{-1e30F, -200, -88, -10, 0, 10, 88, 200, 1e30F};
+  for (int i = -600; i <= 600; ++i) x.push_back(static_cast<float>(i) / 100);
+  const std::vector<float> up = random_values(x.size(), 1);
+  for (const Activation activation : all_activations) {
+    const auto index = static_cast<std::size_t>(activation);
+    std::vector<float> plain = x;
+    k().activate[index](plain.data(), plain.size());
+    std::vector<float> gate = x;
+    k().gated[index](gate.data(), up.data(), gate.size());
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double expected = activated(activation, x[i]);
+      ASSERT_NEAR(plain[i], expected, 5e-7 * (1 + std::abs(expected))) << index << ": " << x[i];
+      ASSERT_EQ(gate[i], plain[i] * up[i]) << index << ": " << x[i];
+    }
+    // A value's bits do not depend on where it stands.
+    for (const std::size_t n : {1U, 5U, 16U, 23U}) {
+      std::vector<float> part(x.begin() + 20, x.begin() + 20 + static_cast<std::ptrdiff_t>(n));
+      k().activate[index](part.data(), n);
+      ASSERT_EQ(0, std::memcmp(part.data(), &plain[20], n * sizeof(float))) << index;
+    }
+    std::vector<float> nan{std::numeric_limits<float>::quiet_NaN()};
+    k().activate[index](nan.data(), 1);
+    EXPECT_TRUE(std::isnan(nan[0])) << index;
+  }
+}
+
+TEST_P(KernelsTest, ActivatedProductEqualsItsParts) {
+  Arena arena;
+  ThreadTeam team(2);
+  const RandomTensor weights(TensorType::Q8_0, 40, 96, 2);
+  const PackedMatrix packed(weights.view, PackedForm::int8, {}, arena, team);
+  const std::vector<float> bias = random_values(40, 3);
+  const Activations x = make_activations(k(), 11, 96, random_values(11 * 96, 4, 3.0F));
+  std::vector<float> parts(11 * 40);
+  const Product product{
+      .map = {.weights = &packed, .bias = bias}, .out = parts.data(), .out_stride = 40};
+  multiply(team, k(), x, std::span(&product, 1));
+  for (const Activation activation : all_activations) {
+    Activations fused;
+    fused.resize(11, 40, ActivationQuantization::int8);
+    multiply_activated(team, k(), x, product.map, activation, fused);
+    for (std::size_t r = 0; r < 11; ++r) {
+      for (std::size_t i = 0; i < 40; ++i) {
+        const double expected = activated(activation, parts[r * 40 + i]);
+        EXPECT_NEAR(fused.row(r)[i], expected, 1e-6 * (1 + std::abs(expected)));
+      }
+    }
+  }
+}
+
+TEST_P(KernelsTest, LayerNormEqualsItsDefinition) {
+  for (const std::size_t n : {1U, 3U, 16U, 20U, 64U, 577U}) {
+    std::vector<float> x = random_values(n, 1);
+    for (float& v : x) v += 100;  // a mean far from zero costs no accuracy
+    const std::vector<float> weight = random_values(n, 2);
+    const std::vector<float> bias = random_values(n, 3);
+    std::vector<float> out(n);
+    k().layer_norm(x.data(), weight.data(), bias.data(), n, 1e-5F, out.data());
+    double mean = 0;
+    for (const float v : x) mean += v / static_cast<double>(n);
+    double variance = 0;
+    for (const float v : x) variance += (v - mean) * (v - mean) / static_cast<double>(n);
+    const double factor = 1 / std::sqrt(variance + 1e-5);
+    for (std::size_t i = 0; i < n; ++i) {
+      EXPECT_NEAR(out[i], (x[i] - mean) * factor * weight[i] + bias[i], 1e-4) << n;
+    }
+    k().layer_norm(x.data(), weight.data(), bias.data(), n, 1e-5F, x.data());
+    EXPECT_EQ(0, std::memcmp(x.data(), out.data(), n * sizeof(float))) << "in place, " << n;
+  }
+}
+
+TEST_P(KernelsTest, ScaleMultiplies) {
+  std::vector<float> x = random_values(37, 1);
+  const std::vector<float> before = x;
+  k().scale(x.data(), 1.7F, x.size());
+  for (std::size_t i = 0; i < x.size(); ++i) EXPECT_EQ(x[i], before[i] * 1.7F);
 }
 
 TEST_P(KernelsTest, HalvesAreRoundedToNearest) {
@@ -469,8 +556,10 @@ std::vector<std::vector<Element>> make_blocks(std::size_t positions, std::size_t
   return blocks;
 }
 
+// `window`: how many positions a query sees at most.
 template <class Element>
-void check_attention(const Kernels& k, void (*attend)(const AttentionCall&), double tolerance) {
+void check_attention(const Kernels& k, void (*attend)(const AttentionCall&), std::size_t window,
+                     double tolerance) {
   for (const std::size_t head_dim : {10U, 16U, 24U, 64U, 128U}) {
     const std::size_t stride = (head_dim + 15) / 16 * 16;
     for (const std::size_t positions : {1U, 5U, 63U, 64U, 65U, 200U}) {
@@ -484,6 +573,9 @@ void check_attention(const Kernels& k, void (*attend)(const AttentionCall&), dou
       }
       // Query q does not see the last q positions: queries of a prompt's rows differ so.
       const auto sees = [&](std::size_t q) { return positions > q ? positions - q : 1; };
+      const auto first_seen = [&](std::size_t q) {
+        return sees(q) > window ? sees(q) - window : std::size_t{0};
+      };
       std::vector<std::vector<float>> alone;
       for (std::size_t count = 1; count <= attention_queries; ++count) {
         std::vector<float> out(count * head_dim + 1, 777);
@@ -493,6 +585,7 @@ void check_attention(const Kernels& k, void (*attend)(const AttentionCall&), dou
           for (std::size_t q = first; q <= last; ++q) {
             call_queries.push_back({.values = &queries[q * head_dim],
                                     .positions = sees(q),
+                                    .first = first_seen(q),
                                     .out = &out[q * head_dim]});
           }
           attend({.queries = call_queries.data(),
@@ -519,6 +612,10 @@ void check_attention(const Kernels& k, void (*attend)(const AttentionCall&), dou
           std::vector<double> score(sees(h), 0);
           double largest = -1e30;
           for (std::size_t p = 0; p < score.size(); ++p) {
+            if (p < first_seen(h)) {
+              score[p] = -1e30;
+              continue;
+            }
             for (std::size_t d = 0; d < head_dim; ++d) {
               score[p] += 0.25 * queries[h * head_dim + d] * keys[p * head_dim + d];
             }
@@ -541,10 +638,15 @@ void check_attention(const Kernels& k, void (*attend)(const AttentionCall&), dou
 }
 
 TEST_P(KernelsTest, AttentionEqualsItsDefinition) {
-  check_attention<float>(k(), k().attend_float, 2e-5);
+  constexpr auto all = std::numeric_limits<std::size_t>::max();
+  for (const std::size_t window : {all, std::size_t{1}, std::size_t{3}, std::size_t{70}}) {
+    check_attention<float>(k(), k().attend_float, window, 2e-5);
+  }
   // Keys and values in float16 are off by 2^-11 of themselves each: scores of up to about 20 move
   // by about 0.01.
-  check_attention<std::uint16_t>(k(), k().attend_half, 3e-2);
+  for (const std::size_t window : {all, std::size_t{70}}) {
+    check_attention<std::uint16_t>(k(), k().attend_half, window, 3e-2);
+  }
 }
 
 // amx says so, and so one may be measured against the other on the same answers.

@@ -60,6 +60,17 @@ void note_maxima(const Kernels& kernels, const Product& product, std::size_t pan
   }
 }
 
+// A panel's outputs, [rows.count][panel_rows], to where they belong in `out`.
+void copy_panel(const PanelOut& values, std::size_t lanes, RowRange rows, std::size_t panel,
+                Activations& out) {
+  for (std::size_t r = 0; r < rows.count; ++r) {
+    const float* const from = values.data() + r * panel_rows;
+    float* const to = out.row(rows.first + r) + panel * panel_rows;
+    // A constant count is copied without a call.
+    lanes == panel_rows ? std::copy_n(from, panel_rows, to) : std::copy_n(from, lanes, to);
+  }
+}
+
 }  // namespace
 
 void Activations::resize(std::size_t rows, std::size_t columns,
@@ -139,8 +150,28 @@ void multiply(ThreadTeam& team, const Kernels& kernels, const Activations& activ
   });
 }
 
-void multiply_swiglu(ThreadTeam& team, const Kernels& kernels, const Activations& activations,
-                     const LinearMap& gate, const LinearMap& up, Activations& out) {
+void multiply_activated(ThreadTeam& team, const Kernels& kernels, const Activations& activations,
+                        const LinearMap& map, Activation activation, Activations& out) {
+  const std::size_t rows = activations.rows();
+  if (rows == 0) return;
+  const ActivationView view = activations.view();
+  const auto activate = kernels.activate[static_cast<std::size_t>(activation)];
+  team.run_shares(map.weights->panels(), 1, [&](std::size_t begin, std::size_t end) {
+    alignas(64) PanelOut values;
+    for (std::size_t first = 0; first < rows; first += kernels.panel_product_rows) {
+      const RowRange range{first, std::min(kernels.panel_product_rows, rows - first)};
+      for (std::size_t panel = begin; panel < end; ++panel) {
+        panel_outputs(kernels, map, panel, view, range, values.data(), panel_rows);
+        activate(values.data(), range.count * panel_rows);
+        copy_panel(values, lanes_of(*map.weights, panel), range, panel, out);
+      }
+    }
+  });
+}
+
+void multiply_gated(ThreadTeam& team, const Kernels& kernels, const Activations& activations,
+                    const LinearMap& gate, const LinearMap& up, Activation activation,
+                    Activations& out) {
   if (gate.weights->rows() != up.weights->rows() ||
       gate.weights->columns() != up.weights->columns()) {
     throw std::logic_error("gate and up must have the same shape");
@@ -148,22 +179,17 @@ void multiply_swiglu(ThreadTeam& team, const Kernels& kernels, const Activations
   const std::size_t rows = activations.rows();
   if (rows == 0) return;
   const ActivationView view = activations.view();
+  const auto gated = kernels.gated[static_cast<std::size_t>(activation)];
   team.run_shares(gate.weights->panels(), 1, [&](std::size_t begin, std::size_t end) {
-    alignas(64) PanelOut gated;
+    alignas(64) PanelOut values;
     alignas(64) PanelOut upward;
     for (std::size_t first = 0; first < rows; first += kernels.panel_product_rows) {
       const RowRange range{first, std::min(kernels.panel_product_rows, rows - first)};
       for (std::size_t panel = begin; panel < end; ++panel) {
-        panel_outputs(kernels, gate, panel, view, range, gated.data(), panel_rows);
+        panel_outputs(kernels, gate, panel, view, range, values.data(), panel_rows);
         panel_outputs(kernels, up, panel, view, range, upward.data(), panel_rows);
-        kernels.swiglu(gated.data(), upward.data(), range.count * panel_rows);
-        const std::size_t lanes = lanes_of(*gate.weights, panel);
-        for (std::size_t r = 0; r < range.count; ++r) {
-          const float* const from = gated.data() + r * panel_rows;
-          float* const to = out.row(first + r) + panel * panel_rows;
-          // A constant count is copied without a call.
-          lanes == panel_rows ? std::copy_n(from, panel_rows, to) : std::copy_n(from, lanes, to);
-        }
+        gated(values.data(), upward.data(), range.count * panel_rows);
+        copy_panel(values, lanes_of(*gate.weights, panel), range, panel, out);
       }
     }
   });

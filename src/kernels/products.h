@@ -63,9 +63,14 @@ struct Product {
 void multiply(ThreadTeam& team, const Kernels& kernels, const Activations& activations,
               std::span<const Product> products);
 
-/// out = silu(activations * gate^T + ...) * (activations * up^T + ...): a gated feed-forward's
-/// first half. Both matrices have the same shape.
-void multiply_swiglu(ThreadTeam& team, const Kernels& kernels, const Activations& activations,
-                     const LinearMap& gate, const LinearMap& up, Activations& out);
+/// out = activation(activations * map.weights^T + ...): the first half of a plain feed-forward.
+void multiply_activated(ThreadTeam& team, const Kernels& kernels, const Activations& activations,
+                        const LinearMap& map, Activation activation, Activations& out);
+
+/// out = activation(activations * gate^T + ...) * (activations * up^T + ...): a gated
+/// feed-forward's first half. Both matrices have the same shape.
+void multiply_gated(ThreadTeam& team, const Kernels& kernels, const Activations& activations,
+                    const LinearMap& gate, const LinearMap& up, Activation activation,
+                    Activations& out);
 
 }  // namespace fathom

@@ -69,6 +69,9 @@ class ArchitectureKeys {
   void string(std::string_view key, std::string_view value) const {
     header_.add_string(name(key), value);
   }
+  void bools(std::string_view key, const std::vector<bool>& values) const {
+    header_.add_bools(name(key), values);
+  }
 
  private:
   [[nodiscard]] std::string name(std::string_view key) const {
@@ -99,26 +102,54 @@ void add_scaling(const ArchitectureKeys& keys, const YarnScaling& yarn, const st
   }
 }
 
+/// Which layers see only a window, as fathom's reader takes it; all of them if no pattern is said.
+/// Throws FileError where layers rotate otherwise than all files of the architecture do, or windows
+/// differ, which no key can say.
+void add_windows(const ArchitectureKeys& keys, const ModelConfig& config, const std::string& file) {
+  std::optional<std::size_t> window;
+  std::vector<bool> slides;
+  for (std::size_t l = 0; l < config.layers; ++l) {
+    const LayerAttention& layer = config.attention[l];
+    const bool rotates = config.family != ModelFamily::smollm3 || (l + 1) % 4 != 0;
+    if (layer.rotary.has_value() != rotates ||
+        (layer.window && window.value_or(*layer.window) != *layer.window)) {
+      throw FileError(
+          file, "",
+          fmt::format("what layer {} has of rotation and windows is not what GGUF files "
+                      "of this architecture can say",
+                      l + 1));
+    }
+    if (layer.window) window = layer.window;
+    slides.push_back(layer.window.has_value());
+  }
+  if (!window) return;
+  keys.number("attention.sliding_window", as_uint32(*window));
+  if (std::ranges::count(slides, false) != 0)
+    keys.bools("attention.sliding_window_pattern", slides);
+}
+
 void add_config(const ArchitectureKeys& keys, const ModelConfig& config, const std::string& file) {
+  add_windows(keys, config, file);
   keys.number("block_count", as_uint32(config.layers));
   keys.number("context_length", as_uint32(config.context));
   keys.number("embedding_length", as_uint32(config.width));
   keys.number("feed_forward_length", as_uint32(config.ffn_width));
   keys.number("attention.head_count", as_uint32(config.heads));
   keys.number("attention.head_count_kv", as_uint32(config.kv_heads));
-  keys.number("attention.layer_norm_rms_epsilon", config.norm_epsilon);
+  keys.number("attention.layer_norm_rms_epsilon", config.norm.epsilon);
   keys.number("vocab_size", as_uint32(config.vocabulary));
   if (config.query_width() != config.width) {
     keys.number("attention.key_length", as_uint32(config.head_dim));
     keys.number("attention.value_length", as_uint32(config.head_dim));
   }
-  keys.number("rope.dimension_count", as_uint32(config.rotary.dimensions));
-  keys.number("rope.freq_base", static_cast<float>(config.rotary.base));
-  if (const auto* const linear = std::get_if<LinearScaling>(&config.rotary.scaling)) {
+  const RotaryConfig& rotary = config.rotaries.front();
+  keys.number("rope.dimension_count", as_uint32(rotary.dimensions));
+  keys.number("rope.freq_base", static_cast<float>(rotary.base));
+  if (const auto* const linear = std::get_if<LinearScaling>(&rotary.scaling)) {
     keys.string("rope.scaling.type", "linear");
     keys.number("rope.scaling.factor", static_cast<float>(linear->factor));
   }
-  if (const auto* const yarn = std::get_if<YarnScaling>(&config.rotary.scaling)) {
+  if (const auto* const yarn = std::get_if<YarnScaling>(&rotary.scaling)) {
     add_scaling(keys, *yarn, file);
   }
 }
@@ -304,14 +335,15 @@ GgufExport GgufExport::of_folder(const std::filesystem::path& path,
   header.add_number(quantization_version_key, quantization_version);
   add_config(ArchitectureKeys(header, family.architecture), config,
              (path / "config.json").string());
-  note_betas(config.rotary.scaling, result.notes_);
+  note_betas(config.rotaries.front().scaling, result.notes_);
   add_tokenizer(header, folder, files, result.notes_);
 
   const auto query_order =
       pairing_order(config.pairing, family.pairing, config.heads, config.head_dim);
   const auto key_order =
       pairing_order(config.pairing, family.pairing, config.kv_heads, config.head_dim);
-  const auto factors = std::make_shared<const std::vector<float>>(rotary_factors(config.rotary));
+  const auto factors =
+      std::make_shared<const std::vector<float>>(rotary_factors(config.rotaries.front()));
   if (!factors->empty()) {
     result.source_.keep_alive(factors);
     result.add_tensor({.name = std::string(gguf_rotary_factors),

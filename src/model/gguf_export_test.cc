@@ -134,8 +134,9 @@ TEST(GgufExport, YarnIsReadBackAsItWas) {
   EXPECT_THAT(GgufExport::open(folder.path(), TensorType::F32).notes(), IsEmpty());
   const ModelConfig before = ModelFiles::open(folder.path()).config;
   const ModelConfig after = read_config(folder.converted(TensorType::F32));
-  EXPECT_EQ(rotary_frequencies(after.rotary), rotary_frequencies(before.rotary));
-  EXPECT_FLOAT_EQ(rotary_attention_factor(after.rotary), 1.25F);
+  EXPECT_EQ(rotary_frequencies(after.rotaries.front()),
+            rotary_frequencies(before.rotaries.front()));
+  EXPECT_FLOAT_EQ(rotary_attention_factor(after.rotaries.front()), 1.25F);
   nlohmann::json uncut = rope;
   uncut["truncate"] = false;
   folder.set("config.json", "rope_parameters", uncut);

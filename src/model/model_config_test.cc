@@ -50,8 +50,8 @@ TEST(ModelConfigJson, ReadsShapesAndConstants) {
   EXPECT_EQ(config.context, 256U);
   EXPECT_TRUE(config.tied_head);
   EXPECT_EQ(config.pairing, RotaryPairing::halves);
-  EXPECT_EQ(config.rotary.base, 5000.0);
-  EXPECT_TRUE(std::holds_alternative<NoScaling>(config.rotary.scaling));
+  EXPECT_EQ(config.rotaries.at(0).base, 5000.0);
+  EXPECT_TRUE(std::holds_alternative<NoScaling>(config.rotaries.at(0).scaling));
 }
 
 TEST(ModelConfigJson, LeavesOutWhatTransformersLeavesOut) {
@@ -63,8 +63,8 @@ TEST(ModelConfigJson, LeavesOutWhatTransformersLeavesOut) {
   const ModelConfig config = read(json);
   EXPECT_EQ(config.kv_heads, 4U);
   EXPECT_FALSE(config.tied_head);
-  EXPECT_EQ(config.rotary.base, 10000.0);
-  EXPECT_FLOAT_EQ(config.norm_epsilon, 1e-6F);
+  EXPECT_EQ(config.rotaries.at(0).base, 10000.0);
+  EXPECT_FLOAT_EQ(config.norm.epsilon, 1e-6F);
 }
 
 TEST(ModelConfigJson, OlderAndNewerRotaryFieldsSayTheSame) {
@@ -73,14 +73,15 @@ TEST(ModelConfigJson, OlderAndNewerRotaryFieldsSayTheSame) {
   nlohmann::json newer = llama_json();
   newer.erase("rope_theta");
   newer["rope_parameters"] = {{"rope_type", "linear"}, {"factor", 4.0}, {"rope_theta", 5000.0}};
-  EXPECT_EQ(rotary_frequencies(read(older).rotary), rotary_frequencies(read(newer).rotary));
+  EXPECT_EQ(rotary_frequencies(read(older).rotaries.at(0)),
+            rotary_frequencies(read(newer).rotaries.at(0)));
 }
 
 TEST(ModelConfigJson, YarnWithoutAFactorTakesTheContextsRatio) {
   nlohmann::json json = llama_json();
   json["rope_scaling"] = {
       {"rope_type", "yarn"}, {"factor", nullptr}, {"original_max_position_embeddings", 32}};
-  EXPECT_EQ(std::get<YarnScaling>(read(json).rotary.scaling).factor, 8.0);
+  EXPECT_EQ(std::get<YarnScaling>(read(json).rotaries.at(0).scaling).factor, 8.0);
 }
 
 TEST(ModelConfigJson, RefusesTheImpossibleByName) {
@@ -92,7 +93,8 @@ TEST(ModelConfigJson, RefusesTheImpossibleByName) {
   EXPECT_THAT(error_with("head_dim", 15), HasSubstr("head_dim"));
   EXPECT_THAT(error_with("rms_norm_eps", 0.0), HasSubstr("rms_norm_eps"));
   EXPECT_THAT(error_with("rope_theta", -1.0), HasSubstr("rope_theta"));
-  EXPECT_THAT(error_with("hidden_act", "gelu"), AllOf(HasSubstr("hidden_act"), HasSubstr("gelu")));
+  EXPECT_THAT(error_with("hidden_act", "quick_gelu"),
+              AllOf(HasSubstr("hidden_act"), HasSubstr("quick_gelu")));
   EXPECT_THAT(error_with("model_type", "mamba"), AllOf(HasSubstr("mamba"), HasSubstr("llama")));
   EXPECT_THAT(error_with("quantization_config", {{"bits", 4}}), HasSubstr("GGUF"));
   for (const char* const key : {"hidden_act", "model_type"}) {
@@ -148,7 +150,7 @@ TEST_F(ModelConfigGguf, ReadsShapes) {
   EXPECT_EQ(config.vocabulary, 10U);
   EXPECT_TRUE(config.tied_head);
   EXPECT_EQ(config.pairing, RotaryPairing::interleaved);
-  EXPECT_EQ(config.rotary.base, 10000.0);
+  EXPECT_EQ(config.rotaries.at(0).base, 10000.0);
 }
 
 TEST_F(ModelConfigGguf, RefusesTheImpossibleByName) {

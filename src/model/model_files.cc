@@ -1,6 +1,7 @@
 #include "model/model_files.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include <fmt/format.h>
@@ -115,9 +116,30 @@ void add(PartSize& size, const TensorView& tensor) {
   size.bytes += tensor.used_bytes();
 }
 
+void add(PartSize& size, const std::optional<TensorView>& tensor) {
+  if (tensor) add(size, *tensor);
+}
+
 void add(PartSize& size, const LinearTensors& linear) {
-  add(size, linear.weight);
-  if (linear.bias) add(size, *linear.bias);
+  PartSize weight;
+  add(weight, linear.weight);
+  if (linear.columns) {  // the share of this map's outputs
+    weight.parameters = weight.parameters / linear.weight.shape[1] * linear.columns->count;
+    weight.bytes = weight.bytes / linear.weight.shape[1] * linear.columns->count;
+  }
+  size.parameters += weight.parameters;
+  size.bytes += weight.bytes;
+  add(size, linear.bias);
+}
+
+void add(PartSize& size, const NormTensors& norm) {
+  add(size, norm.weight);
+  add(size, norm.bias);
+}
+
+template <class Tensors>
+void add_if_there(PartSize& size, const std::optional<Tensors>& tensors) {
+  if (tensors) add(size, *tensors);
 }
 
 }  // namespace
@@ -133,10 +155,11 @@ ModelFiles ModelFiles::open(const std::filesystem::path& path) {
 }
 
 void ModelFiles::convert_weights(TensorType type) {
-  for_each_weight(tensors, [&](const std::string& weight, TensorView& tensor, GgufWeight::Rows) {
+  for_each_weight(tensors, [&](const std::string& weight, TensorView& tensor, GgufWeight::Rows,
+                               std::size_t columns) {
     const TensorUse use = tensor_use(weight, tensor.shape.size(), config.tied_head);
     if (use == TensorUse::precise) return;  // read as float32 whatever its type is
-    const TensorType used = weight_type(type, use, tensor.shape);
+    const TensorType used = weight_type(type, use, std::array{columns});
     tensor.converted = used == tensor.type ? std::nullopt : std::optional(used);
   });
 }
@@ -157,21 +180,28 @@ PartSize ModelSizes::total() const {
 ModelSizes model_sizes(const ModelTensors& tensors) {
   ModelSizes sizes;
   add(sizes.embedding, tensors.embedding);
+  add(sizes.embedding, tensors.positions);
+  add_if_there(sizes.embedding, tensors.project_in);
   for (const LayerTensors& layer : tensors.layers) {
     PartSize size;
     add(size, layer.attention_norm);
     add(size, layer.query);
     add(size, layer.key);
     add(size, layer.value);
+    add_if_there(size, layer.query_norm);
+    add_if_there(size, layer.key_norm);
     add(size, layer.attention_output);
+    add_if_there(size, layer.attention_output_norm);
     add(size, layer.ffn_norm);
-    add(size, layer.gate);
+    add_if_there(size, layer.gate);
     add(size, layer.up);
     add(size, layer.down);
+    add_if_there(size, layer.ffn_output_norm);
     sizes.layers.push_back(size);
   }
-  add(sizes.output_norm, tensors.output_norm);
-  if (tensors.head) add(sizes.head, *tensors.head);
+  add_if_there(sizes.output_norm, tensors.output_norm);
+  add_if_there(sizes.output_norm, tensors.project_out);
+  add(sizes.head, tensors.head);
   return sizes;
 }
 
@@ -179,7 +209,8 @@ TokenBytes stored_token_bytes(const ModelTensors& tensors, const ModelConfig& co
                               std::size_t cache_element_bytes) {
   const ModelSizes sizes = model_sizes(tensors);
   TokenBytes bytes;
-  bytes.head = sizes.output_norm.bytes + (tensors.head ? sizes.head.bytes : sizes.embedding.bytes);
+  bytes.head =
+      sizes.output_norm.bytes + (tensors.head ? *tensors.head : tensors.embedding).bytes.size();
   for (const PartSize& layer : sizes.layers) bytes.layers.push_back(layer.bytes);
   bytes.cache_per_position = 2 * config.kv_width() * cache_element_bytes;
   return bytes;

@@ -43,10 +43,10 @@ struct PartSize {
   std::uint64_t bytes = 0;
 };
 struct ModelSizes {
-  PartSize embedding;
+  PartSize embedding;  ///< with positions' and what leads from it into the layers
   std::vector<PartSize> layers;
-  PartSize output_norm;
-  PartSize head;  ///< of its own; all zero if the embedding is the head
+  PartSize output_norm;  ///< with what leads from it to the head
+  PartSize head;         ///< of its own; all zero if the embedding is the head
   [[nodiscard]] PartSize total() const;
 };
 ModelSizes model_sizes(const ModelTensors& tensors);

@@ -1,6 +1,8 @@
 #include "model/model_tensors.h"
 
 #include <array>
+#include <string>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -10,73 +12,248 @@
 namespace fathom {
 namespace {
 
-constexpr TensorNames hugging_face_names{
-    .embedding = "model.embed_tokens",
-    .output_norm = "model.norm",
+constexpr TensorNames gguf_gpt2_names() {
+  TensorNames names = gguf_tensor_names;
+  names.query_key_value = "blk.{}.attn_qkv";
+  return names;
+}
+
+// Of Llama and those like it.
+constexpr TensorNames gated_names{
+    .prefix = "model.",
+    .embedding = "embed_tokens",
+    .output_norm = "norm",
     .head = "lm_head",
-    .attention_norm = "model.layers.{}.input_layernorm",
-    .query = "model.layers.{}.self_attn.q_proj",
-    .key = "model.layers.{}.self_attn.k_proj",
-    .value = "model.layers.{}.self_attn.v_proj",
-    .attention_output = "model.layers.{}.self_attn.o_proj",
-    .ffn_norm = "model.layers.{}.post_attention_layernorm",
-    .gate = "model.layers.{}.mlp.gate_proj",
-    .up = "model.layers.{}.mlp.up_proj",
-    .down = "model.layers.{}.mlp.down_proj",
+    .attention_norm = "layers.{}.input_layernorm",
+    .query = "layers.{}.self_attn.q_proj",
+    .key = "layers.{}.self_attn.k_proj",
+    .value = "layers.{}.self_attn.v_proj",
+    .query_norm = "layers.{}.self_attn.q_norm",
+    .key_norm = "layers.{}.self_attn.k_norm",
+    .attention_output = "layers.{}.self_attn.o_proj",
+    .ffn_norm = "layers.{}.post_attention_layernorm",
+    .gate = "layers.{}.mlp.gate_proj",
+    .up = "layers.{}.mlp.up_proj",
+    .down = "layers.{}.mlp.down_proj",
 };
 
+constexpr TensorNames gemma3_names() {
+  TensorNames names = gated_names;
+  names.attention_output_norm = "layers.{}.post_attention_layernorm";
+  names.ffn_norm = "layers.{}.pre_feedforward_layernorm";
+  names.ffn_output_norm = "layers.{}.post_feedforward_layernorm";
+  return names;
+}
+
+constexpr TensorNames opt_names{
+    .prefix = "model.",
+    .embedding = "decoder.embed_tokens",
+    .positions = "decoder.embed_positions",
+    .project_in = "decoder.project_in",
+    .project_out = "decoder.project_out",
+    .output_norm = "decoder.final_layer_norm",
+    .head = "lm_head",
+    .attention_norm = "decoder.layers.{}.self_attn_layer_norm",
+    .query = "decoder.layers.{}.self_attn.q_proj",
+    .key = "decoder.layers.{}.self_attn.k_proj",
+    .value = "decoder.layers.{}.self_attn.v_proj",
+    .attention_output = "decoder.layers.{}.self_attn.out_proj",
+    .ffn_norm = "decoder.layers.{}.final_layer_norm",
+    .up = "decoder.layers.{}.fc1",
+    .down = "decoder.layers.{}.fc2",
+};
+
+constexpr TensorNames gpt2_names{
+    .prefix = "transformer.",
+    .embedding = "wte",
+    .positions = "wpe",
+    .output_norm = "ln_f",
+    .head = "lm_head",
+    .attention_norm = "h.{}.ln_1",
+    .query_key_value = "h.{}.attn.c_attn",
+    .attention_output = "h.{}.attn.c_proj",
+    .ffn_norm = "h.{}.ln_2",
+    .up = "h.{}.mlp.c_fc",
+    .down = "h.{}.mlp.c_proj",
+    .inputs_first = true,
+};
+
+TensorNames names_of(ModelFamily family, TensorNaming naming) {
+  if (naming == TensorNaming::gguf) {
+    return family == ModelFamily::gpt2 ? gguf_gpt2_names() : gguf_tensor_names;
+  }
+  switch (family) {
+    case ModelFamily::gemma3:
+      return gemma3_names();
+    case ModelFamily::opt:
+      return opt_names;
+    case ModelFamily::gpt2:
+      return gpt2_names;
+    default:
+      return gated_names;
+  }
+}
+
+/// Some rows of a matrix, or elements of a vector: those of one map where the file has several in
+/// one tensor.
+TensorView rows_of(const TensorSource& source, const TensorView& tensor, std::size_t first,
+                   std::size_t count) {
+  const std::size_t rows = tensor.shape.at(0);
+  // A vector may be stored in blocks, which cannot be cut.
+  if (tensor.shape.size() == 1 && info(tensor.type).block_elements != 1) {
+    throw FileError(source.origin(), fmt::format("tensor '{}'", tensor.name),
+                    fmt::format("{} found, F32, F16 or BF16 expected", info(tensor.type).name));
+  }
+  const std::size_t row_bytes = tensor.bytes.size() / rows;
+  TensorView part = tensor;
+  part.shape[0] = count;
+  part.bytes = tensor.bytes.subspan(first * row_bytes, count * row_bytes);
+  return part;
+}
+
+/// Finds the tensors of one model. Names come with {} replaced.
 class Finder {
  public:
-  explicit Finder(const TensorSource& source) : source_(source) {}
-
-  TensorView vector(const std::string& stem, std::size_t size) const {
-    return source_.require(stem + ".weight", std::array{size});
+  Finder(const TensorSource& source, const ModelConfig& config, TensorNaming naming)
+      : source_(source), config_(config), names_(names_of(config.family, naming)) {
+    const std::string embedding = fmt::format("{}{}.weight", names_.prefix, names_.embedding);
+    if (source.find(embedding) == nullptr && source.find(std::string(names_.embedding) + ".weight"))
+      names_.prefix = {};
   }
-  TensorView matrix(const std::string& stem, std::size_t rows, std::size_t columns) const {
+
+  [[nodiscard]] ModelTensors model() const {
+    ModelTensors tensors;
+    tensors.embedding = matrix(stem(names_.embedding), config_.vocabulary, config_.embedding_width);
+    if (config_.learned_positions) {
+      tensors.positions = matrix(stem(names_.positions),
+                                 config_.context + *config_.learned_positions, config_.width);
+    }
+    if (config_.embedding_width != config_.width) {
+      tensors.project_in =
+          linear(stem(names_.project_in), config_.width, config_.embedding_width, Presence::never);
+      tensors.project_out =
+          linear(stem(names_.project_out), config_.embedding_width, config_.width, Presence::never);
+    }
+    if (config_.norm.final_norm == Presence::always) {
+      tensors.output_norm = norm(stem(names_.output_norm), config_.width);
+    }
+    if (!config_.tied_head) {
+      tensors.head = matrix(std::string(names_.head), config_.vocabulary, config_.embedding_width);
+    }
+    for (std::size_t l = 0; l < config_.layers; ++l) tensors.layers.push_back(layer(l));
+    return tensors;
+  }
+
+ private:
+  [[nodiscard]] std::string stem(std::string_view name) const {
+    return std::string(names_.prefix).append(name);
+  }
+  [[nodiscard]] std::string stem(std::string_view pattern, std::size_t layer) const {
+    return fmt::format(fmt::runtime(stem(pattern)), layer);
+  }
+
+  [[nodiscard]] TensorView matrix(const std::string& stem, std::size_t rows,
+                                  std::size_t columns) const {
     return source_.require(stem + ".weight", std::array{rows, columns});
   }
-  LinearTensors linear(const std::string& stem, std::size_t rows, std::size_t columns) const {
-    LinearTensors result{matrix(stem, rows, columns), std::nullopt};
-    if (source_.find(stem + ".bias") != nullptr) {
-      result.bias = source_.require(stem + ".bias", std::array{rows});
+
+  [[nodiscard]] NormTensors norm(const std::string& stem, std::size_t size) const {
+    if (config_.norm.weights == Presence::never) return {};
+    NormTensors result{source_.require(stem + ".weight", std::array{size}), std::nullopt};
+    if (config_.norm.kind == NormKind::layer) {
+      result.bias = source_.require(stem + ".bias", std::array{size});
     }
     return result;
   }
 
- private:
+  [[nodiscard]] std::optional<TensorView> bias(const std::string& stem, std::size_t size,
+                                               Presence presence) const {
+    const std::string name = stem + ".bias";
+    if (presence == Presence::never) return std::nullopt;
+    if (presence == Presence::if_found && source_.find(name) == nullptr) return std::nullopt;
+    return source_.require(name, std::array{size});
+  }
+
+  [[nodiscard]] LinearTensors linear(const std::string& stem, std::size_t outputs,
+                                     std::size_t inputs, Presence with_bias) const {
+    if (!names_.inputs_first) {
+      return {matrix(stem, outputs, inputs), bias(stem, outputs, with_bias)};
+    }
+    return {inputs_first_matrix(stem, outputs, inputs), bias(stem, outputs, with_bias),
+            ColumnRange{0, outputs}};
+  }
+
+  [[nodiscard]] TensorView inputs_first_matrix(const std::string& stem, std::size_t outputs,
+                                               std::size_t inputs) const {
+    TensorView weight = matrix(stem, inputs, outputs);
+    if (info(weight.type).block_elements != 1) {
+      throw FileError(source_.origin(), fmt::format("tensor '{}'", weight.name),
+                      fmt::format("{} found, F32, F16 or BF16 expected", info(weight.type).name));
+    }
+    return weight;
+  }
+
+  // Queries, keys and values, which may be one tensor with the outputs of the three in this order.
+  void find_query_key_value(std::size_t l, LayerTensors& layer) const {
+    const Presence with_bias = config_.query_key_value_bias;
+    const std::size_t query = config_.query_width();
+    const std::size_t kv = config_.kv_width();
+    if (names_.query_key_value.empty()) {
+      layer.query = linear(stem(names_.query, l), query, config_.width, with_bias);
+      layer.key = linear(stem(names_.key, l), kv, config_.width, with_bias);
+      layer.value = linear(stem(names_.value, l), kv, config_.width, with_bias);
+      return;
+    }
+    const LinearTensors fused =
+        linear(stem(names_.query_key_value, l), query + 2 * kv, config_.width, with_bias);
+    const auto part = [&](std::size_t first, std::size_t count) {
+      LinearTensors result = fused;
+      if (fused.columns) {
+        result.columns = ColumnRange{first, count};
+      } else {
+        result.weight = rows_of(source_, fused.weight, first, count);
+      }
+      if (fused.bias) result.bias = rows_of(source_, *fused.bias, first, count);
+      return result;
+    };
+    layer.query = part(0, query);
+    layer.key = part(query, kv);
+    layer.value = part(query + kv, kv);
+  }
+
+  [[nodiscard]] LayerTensors layer(std::size_t l) const {
+    LayerTensors layer;
+    layer.attention_norm = norm(stem(names_.attention_norm, l), config_.width);
+    find_query_key_value(l, layer);
+    if (config_.norm.head_norms == Presence::always) {
+      layer.query_norm = norm(stem(names_.query_norm, l), config_.head_dim);
+      layer.key_norm = norm(stem(names_.key_norm, l), config_.head_dim);
+    }
+    layer.attention_output = linear(stem(names_.attention_output, l), config_.width,
+                                    config_.query_width(), config_.attention_output_bias);
+    layer.ffn_norm = norm(stem(names_.ffn_norm, l), config_.width);
+    if (config_.norm.placement == NormPlacement::around) {
+      layer.attention_output_norm = norm(stem(names_.attention_output_norm, l), config_.width);
+      layer.ffn_output_norm = norm(stem(names_.ffn_output_norm, l), config_.width);
+    }
+    if (config_.gated) {
+      layer.gate = linear(stem(names_.gate, l), config_.ffn_width, config_.width, config_.ffn_bias);
+    }
+    layer.up = linear(stem(names_.up, l), config_.ffn_width, config_.width, config_.ffn_bias);
+    layer.down = linear(stem(names_.down, l), config_.width, config_.ffn_width, config_.ffn_bias);
+    return layer;
+  }
+
   const TensorSource& source_;
+  const ModelConfig& config_;
+  TensorNames names_;
 };
 
 }  // namespace
 
 ModelTensors find_tensors(const TensorSource& source, const ModelConfig& config,
                           TensorNaming naming) {
-  const TensorNames& names = naming == TensorNaming::gguf ? gguf_tensor_names : hugging_face_names;
-  const Finder finder(source);
-  ModelTensors tensors;
-  tensors.embedding = finder.matrix(std::string(names.embedding), config.vocabulary, config.width);
-  tensors.output_norm = finder.vector(std::string(names.output_norm), config.width);
-  if (!config.tied_head) {
-    tensors.head = finder.matrix(std::string(names.head), config.vocabulary, config.width);
-  }
-  for (std::size_t l = 0; l < config.layers; ++l) {
-    const auto stem = [&](std::string_view pattern) {
-      return fmt::format(fmt::runtime(pattern), l);
-    };
-    tensors.layers.push_back({
-        .attention_norm = finder.vector(stem(names.attention_norm), config.width),
-        .query = finder.linear(stem(names.query), config.query_width(), config.width),
-        .key = finder.linear(stem(names.key), config.kv_width(), config.width),
-        .value = finder.linear(stem(names.value), config.kv_width(), config.width),
-        .attention_output =
-            finder.linear(stem(names.attention_output), config.width, config.query_width()),
-        .ffn_norm = finder.vector(stem(names.ffn_norm), config.width),
-        .gate = finder.linear(stem(names.gate), config.ffn_width, config.width),
-        .up = finder.linear(stem(names.up), config.ffn_width, config.width),
-        .down = finder.linear(stem(names.down), config.width, config.ffn_width),
-    });
-  }
-  return tensors;
+  return Finder(source, config, naming).model();
 }
 
 }  // namespace fathom
