@@ -129,7 +129,8 @@ TEST_P(FamilyTest, ConvertedIsTheSameModel) {
       (void)GgufExport::open(source, type).write(out, team, [](std::uint64_t) { return true; });
     } catch (const InputError& error) {
       const bool refused = GetParam().starts_with("gemma3") || GetParam().starts_with("opt") ||
-                           GetParam().starts_with("gpt2") || GetParam() == "smollm3-window";
+                           GetParam().starts_with("gpt2") || GetParam() == "smollm3-window" ||
+                           GetParam() == "mistral-no-window";  // its gelu_new
       EXPECT_TRUE(refused) << error.what();
       return;
     }

@@ -129,6 +129,10 @@ void add_windows(const ArchitectureKeys& keys, const ModelConfig& config, const 
 }
 
 void add_config(const ArchitectureKeys& keys, const ModelConfig& config, const std::string& file) {
+  // Of all architectures that are written: no key says another.
+  if (config.activation != Activation::silu) {
+    throw FileError(file, "hidden_act", "GGUF files of this architecture can only say silu");
+  }
   add_windows(keys, config, file);
   keys.number("block_count", as_uint32(config.layers));
   keys.number("context_length", as_uint32(config.context));
