@@ -142,6 +142,7 @@ class ConvertTest(ProgramTest):
             self.assert_refused(self.fathom("convert", TINY / "rope-linear", target), str(target), *words)
         self.assertTrue(Path("/dev/null").is_char_device())
         self.assert_refused(self.fathom("convert", self.folder / "no", self.out), "no such file")
+        self.assert_refused(self.fathom("convert", self.folder), "needs IN and OUT")
         self.assert_refused(self.fathom("convert", TINY / "rope-linear", self.out, "--type", "q5_0"), "--type")
         self.assertEqual(self.files(), [])
 

@@ -81,6 +81,7 @@ void print_as_json(const Options& options, const GgufExport& model, const Summar
 
 int run(const Options& options) {
   const Stopwatch watch;
+  if (options.in.empty() || options.out.empty()) throw InputError("convert needs IN and OUT");
   require_other_file(options.in, options.out);
   std::optional<TensorType> type;
   if (!options.type.empty()) type = quantizable_type_named(options.type);
@@ -113,9 +114,8 @@ Command add_convert(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* const command = program.add_subcommand(
       "convert", "Make a GGUF file of a Hugging Face folder, or of a GGUF file in another type");
-  command->add_option("IN", options->in, "Hugging Face folder or GGUF file")->required();
-  command->add_option("OUT", options->out, "the file to make; replaced when the new one is whole")
-      ->required();
+  command->add_option("IN", options->in, "Hugging Face folder or GGUF file");
+  command->add_option("OUT", options->out, "the file to make; replaced when the new one is whole");
   command
       ->add_option("--type", options->type,
                    "of matrices: f32, f16, bf16, q8_0, q4_0 or q4_1; default: as a folder has them")
