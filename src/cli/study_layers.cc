@@ -50,6 +50,7 @@ RunConfig run_config(const Options& options, const CpuModel& model,
                    .options = to_json(options.study)};
   config.options["prompt"] = options.raw ? "raw" : "chat";
   config.options["precision"] = options.engine.precision;
+  if (!options.model.quantize.empty()) config.options["quantize"] = options.model.quantize;
   // Their sums differ in the last bits.
   config.options["kernels"] = kernels().name;
   return config;
@@ -124,6 +125,7 @@ Command add_study_layers(CLI::App& study, const std::string& command_line) {
       ->capture_default_str();
   layers->add_flag("--raw", options->raw, "no chat template: the prompts as they are");
   options->engine.add_to(*layers);
+  options->model.add_quantize_to(*layers);
   add_example(*layers, "fathom study layers --data data/prompts.jsonl --out runs/layers");
   return {layers, [options] { return run(*options); }};
 }
