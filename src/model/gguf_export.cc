@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <stdexcept>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "formats/json_file.h"
 #include "formats/printable.h"
 #include "formats/quantize.h"
+#include "model/config_checks.h"
 #include "model/gguf_names.h"
 #include "model/model_files.h"
 #include "model/weight_types.h"
@@ -69,6 +71,7 @@ class ArchitectureKeys {
   void string(std::string_view key, std::string_view value) const {
     header_.add_string(name(key), value);
   }
+  void boolean(std::string_view key, bool value) const { header_.add_bool(name(key), value); }
   void bools(std::string_view key, const std::vector<bool>& values) const {
     header_.add_bools(name(key), values);
   }
@@ -102,6 +105,25 @@ void add_scaling(const ArchitectureKeys& keys, const YarnScaling& yarn, const st
   }
 }
 
+/// Which of the rotations all files of the architecture have in a layer.
+std::optional<std::size_t> usual_rotary(const ModelConfig& config, std::size_t layer) {
+  if (config.rotaries.empty()) return std::nullopt;
+  if (config.family == ModelFamily::smollm3 && (layer + 1) % 4 == 0) return std::nullopt;
+  const bool slides = config.attention[layer].window.has_value();
+  return config.family == ModelFamily::gemma3 && slides ? 1 : 0;
+}
+
+/// n if all layers but every n-th slide, 0 if all do.
+std::optional<std::uint32_t> period(const std::vector<bool>& slides) {
+  const auto first = std::ranges::find(slides, false);
+  if (first == slides.end()) return 0;
+  const auto n = static_cast<std::size_t>(first - slides.begin()) + 1;
+  for (std::size_t l = 0; l < slides.size(); ++l) {
+    if (slides[l] != ((l + 1) % n != 0)) return std::nullopt;
+  }
+  return as_uint32(n);
+}
+
 /// Which layers see only a window, as fathom's reader takes it; all of them if no pattern is said.
 /// Throws FileError where layers rotate otherwise than all files of the architecture do, or windows
 /// differ, which no key can say.
@@ -110,8 +132,7 @@ void add_windows(const ArchitectureKeys& keys, const ModelConfig& config, const 
   std::vector<bool> slides;
   for (std::size_t l = 0; l < config.layers; ++l) {
     const LayerAttention& layer = config.attention[l];
-    const bool rotates = config.family != ModelFamily::smollm3 || (l + 1) % 4 != 0;
-    if (layer.rotary.has_value() != rotates ||
+    if (layer.rotary != usual_rotary(config, l) ||
         (layer.window && window.value_or(*layer.window) != *layer.window)) {
       throw FileError(
           file, "",
@@ -122,30 +143,55 @@ void add_windows(const ArchitectureKeys& keys, const ModelConfig& config, const 
     if (layer.window) window = layer.window;
     slides.push_back(layer.window.has_value());
   }
-  if (!window) return;
+  const bool gemma = config.family == ModelFamily::gemma3;
+  if (!window) {
+    if (!gemma) return;
+    throw FileError(file, "layer_types", "no layer slides, which GGUF files of gemma3 cannot say");
+  }
   keys.number("attention.sliding_window", as_uint32(*window));
-  if (std::ranges::count(slides, false) != 0)
+  if (const auto n = period(slides); gemma && n) {
+    keys.number("attention.sliding_window_pattern", *n);
+  } else if (std::ranges::count(slides, false) != 0) {
     keys.bools("attention.sliding_window_pattern", slides);
+  }
 }
 
-void add_config(const ArchitectureKeys& keys, const ModelConfig& config, const std::string& file) {
-  // Of all architectures that are written: no key says another.
-  if (config.activation != Activation::silu) {
-    throw FileError(file, "hidden_act", "GGUF files of this architecture can only say silu");
+/// The factor on the products of queries and keys, where it is not the usual one. Throws FileError
+/// if layers differ.
+void add_attention_scale(const ArchitectureKeys& keys, const ModelConfig& config,
+                         const std::string& file, std::vector<std::string>& notes) {
+  ModelConfig usual = config;
+  set_full_attention(usual);
+  const float scale = config.attention.front().scale;
+  if (std::ranges::any_of(config.attention, [&](const auto& a) { return a.scale != scale; })) {
+    throw FileError(file, "", "layers scale attention differently, which GGUF files cannot say");
   }
-  add_windows(keys, config, file);
-  keys.number("block_count", as_uint32(config.layers));
-  keys.number("context_length", as_uint32(config.context));
-  keys.number("embedding_length", as_uint32(config.width));
-  keys.number("feed_forward_length", as_uint32(config.ffn_width));
-  keys.number("attention.head_count", as_uint32(config.heads));
-  keys.number("attention.head_count_kv", as_uint32(config.kv_heads));
-  keys.number("attention.layer_norm_rms_epsilon", config.norm.epsilon);
-  keys.number("vocab_size", as_uint32(config.vocabulary));
-  if (config.query_width() != config.width) {
-    keys.number("attention.key_length", as_uint32(config.head_dim));
-    keys.number("attention.value_length", as_uint32(config.head_dim));
+  if (scale == usual.attention.front().scale) return;
+  keys.number("attention.scale", scale);
+  notes.push_back(fmt::format(
+      "llama.cpp does not read the scale of attention, {:g}, from files of this architecture",
+      scale));
+}
+
+/// fathom's own keys, where they do not say the default (docs/formats.md).
+void add_opt(const ArchitectureKeys& keys, const ModelConfig& config) {
+  if (config.embedding_width != config.width) {
+    keys.number("word_embed_proj_dim", as_uint32(config.embedding_width));
   }
+  const bool norms_before = config.norm.placement == NormPlacement::before;
+  if (!norms_before) keys.boolean("do_layer_norm_before", false);
+  if (norms_before && config.norm.final_norm == Presence::never) {
+    keys.boolean("remove_final_layer_norm", true);
+  }
+  if (config.norm.weights == Presence::never) keys.boolean("layer_norm_elementwise_affine", false);
+  if (config.ffn_bias == Presence::never) keys.boolean("enable_bias", false);
+  if (config.activation != family_defaults(config.family).activation) {
+    keys.string("activation_function", name(config.activation));
+  }
+}
+
+void add_rotaries(const ArchitectureKeys& keys, const ModelConfig& config,
+                  const std::string& file) {
   const RotaryConfig& rotary = config.rotaries.front();
   keys.number("rope.dimension_count", as_uint32(rotary.dimensions));
   keys.number("rope.freq_base", static_cast<float>(rotary.base));
@@ -156,6 +202,43 @@ void add_config(const ArchitectureKeys& keys, const ModelConfig& config, const s
   if (const auto* const yarn = std::get_if<YarnScaling>(&rotary.scaling)) {
     add_scaling(keys, *yarn, file);
   }
+  if (config.rotaries.size() == 1) return;
+  const RotaryConfig& sliding = config.rotaries[1];
+  if (!std::holds_alternative<NoScaling>(sliding.scaling)) {
+    throw FileError(file, "rope_parameters.sliding_attention",
+                    "a scaling found, which GGUF files of this architecture cannot say");
+  }
+  keys.number("rope.freq_base_swa", static_cast<float>(sliding.base));
+}
+
+void add_config(const ArchitectureKeys& keys, const ModelConfig& config, const std::string& file,
+                std::vector<std::string>& notes) {
+  const bool opt = config.family == ModelFamily::opt;
+  if (const Activation usual = family_defaults(config.family).activation;
+      !opt && config.activation != usual) {
+    throw FileError(file, "",
+                    fmt::format("the activation is {}, GGUF files of this architecture can only "
+                                "say {}",
+                                name(config.activation), name(usual)));
+  }
+  add_windows(keys, config, file);
+  add_attention_scale(keys, config, file, notes);
+  keys.number("block_count", as_uint32(config.layers));
+  keys.number("context_length", as_uint32(config.context));
+  keys.number("embedding_length", as_uint32(config.width));
+  keys.number("feed_forward_length", as_uint32(config.ffn_width));
+  keys.number("attention.head_count", as_uint32(config.heads));
+  keys.number("attention.head_count_kv", as_uint32(config.kv_heads));
+  keys.number(config.norm.kind == NormKind::layer ? "attention.layer_norm_epsilon"
+                                                  : "attention.layer_norm_rms_epsilon",
+              config.norm.epsilon);
+  keys.number("vocab_size", as_uint32(config.vocabulary));
+  if (config.query_width() != config.width) {
+    keys.number("attention.key_length", as_uint32(config.head_dim));
+    keys.number("attention.value_length", as_uint32(config.head_dim));
+  }
+  if (opt) add_opt(keys, config);
+  if (!config.rotaries.empty()) add_rotaries(keys, config, file);
 }
 
 /// llama.cpp has keys for YaRN's betas, but passes over them in most architectures.
@@ -280,8 +363,8 @@ class TensorRows {
   TensorRows(const GgufExport::Tensor& tensor, const std::string& origin)
       : tensor_(tensor),
         origin_(origin),
-        columns_(tensor.source.shape.back()),
-        rows_(tensor.source.elements() / columns_) {
+        columns_(tensor.shape().back()),
+        rows_(tensor.columns ? tensor.columns->count : tensor.source.elements() / columns_) {
     // Elements of a vector are ordered one by one, as rows of one element.
     if (tensor.source.shape.size() == 1 && !tensor.row_order.empty()) std::swap(rows_, columns_);
   }
@@ -294,13 +377,14 @@ class TensorRows {
     const std::size_t size = row_bytes();
     team.run_shares(out.size() / size, 1, [&](std::size_t first, std::size_t last) {
       RowConverter converter(tensor_.source.type, tensor_.type, columns_);
+      std::vector<std::byte> gathered(tensor_.columns ? converter.from_bytes() : 0);
       for (std::size_t r = first; r < last; ++r) {
         const std::size_t row =
             tensor_.row_order.empty() ? begin + r : tensor_.row_order[begin + r];
-        const std::size_t from = converter.from_bytes();
         try {
-          converter.convert(tensor_.source.bytes.subspan(row * from, from),
+          converter.convert(source_row(row, converter.from_bytes(), gathered),
                             out.subspan(r * size, size));
+          if (tensor_.offset != 0) add_offset(out.subspan(r * size, size));
         } catch (const InputError& error) {
           throw FileError(
               origin_, fmt::format("tensor {}, row {}", printable_name(tensor_.source.name), row),
@@ -311,6 +395,29 @@ class TensorRows {
   }
 
  private:
+  /// A row of the source, put together in `gathered` where it is a column there.
+  [[nodiscard]] std::span<const std::byte> source_row(std::size_t row, std::size_t bytes,
+                                                      std::span<std::byte> gathered) const {
+    const std::span<const std::byte> all = tensor_.source.bytes;
+    if (!tensor_.columns) return all.subspan(row * bytes, bytes);
+    const std::size_t element = bytes / columns_;
+    const std::size_t stride = tensor_.source.shape.back() * element;
+    const std::size_t first = (tensor_.columns->first + row) * element;
+    for (std::size_t i = 0; i < columns_; ++i) {
+      std::memcpy(&gathered[i * element], &all[first + i * stride], element);
+    }
+    return gathered;
+  }
+
+  void add_offset(std::span<std::byte> row) const {
+    for (std::size_t at = 0; at < row.size(); at += sizeof(float)) {
+      float value = 0;
+      std::memcpy(&value, &row[at], sizeof value);
+      value += tensor_.offset;
+      std::memcpy(&row[at], &value, sizeof value);
+    }
+  }
+
   const GgufExport::Tensor& tensor_;
   const std::string& origin_;
   std::size_t columns_;
@@ -318,6 +425,11 @@ class TensorRows {
 };
 
 }  // namespace
+
+std::vector<std::size_t> GgufExport::Tensor::shape() const {
+  if (!columns) return source.shape;
+  return {columns->count, source.shape.front()};
+}
 
 GgufExport GgufExport::open(const std::filesystem::path& path, std::optional<TensorType> type) {
   return std::filesystem::is_directory(path) ? of_folder(path, type) : of_file(path, type);
@@ -337,17 +449,17 @@ GgufExport GgufExport::of_folder(const std::filesystem::path& path,
   header.add_string("general.name", files.name);
   header.add_number(file_type_key, file_type(result.type_));
   header.add_number(quantization_version_key, quantization_version);
-  add_config(ArchitectureKeys(header, family.architecture), config,
-             (path / "config.json").string());
-  note_betas(config.rotaries.front().scaling, result.notes_);
+  add_config(ArchitectureKeys(header, family.architecture), config, (path / "config.json").string(),
+             result.notes_);
+  if (!config.rotaries.empty()) note_betas(config.rotaries.front().scaling, result.notes_);
   add_tokenizer(header, folder, files, result.notes_);
 
   const auto query_order =
       pairing_order(config.pairing, family.pairing, config.heads, config.head_dim);
   const auto key_order =
       pairing_order(config.pairing, family.pairing, config.kv_heads, config.head_dim);
-  const auto factors =
-      std::make_shared<const std::vector<float>>(rotary_factors(config.rotaries.front()));
+  const auto factors = std::make_shared<const std::vector<float>>(
+      config.rotaries.empty() ? std::vector<float>{} : rotary_factors(config.rotaries.front()));
   if (!factors->empty()) {
     result.source_.keep_alive(factors);
     result.add_tensor({.name = std::string(gguf_rotary_factors),
@@ -355,20 +467,19 @@ GgufExport GgufExport::of_folder(const std::filesystem::path& path,
                        .source = {.name = std::string(gguf_rotary_factors),
                                   .type = TensorType::F32,
                                   .shape = {factors->size()},
-                                  .bytes = std::as_bytes(std::span(*factors))},
-                       .row_order = {}});
+                                  .bytes = std::as_bytes(std::span(*factors))}});
   }
   for (GgufWeight& weight : gguf_weights(files.tensors)) {
-    using Rows = GgufWeight::Rows;
+    using Kind = GgufWeight::Kind;
     const TensorUse use = tensor_use(weight.name, weight.tensor.shape.size(), config.tied_head);
-    const TensorType stored = weight_type(result.type_, use, weight.tensor.shape);
-    result.add_tensor({.name = std::move(weight.name),
-                       .type = stored,
-                       .source = std::move(weight.tensor),
-                       .row_order = weight.rows == Rows::query_heads ? query_order
-                                    : weight.rows == Rows::key_heads
-                                        ? key_order
-                                        : std::vector<std::uint32_t>{}});
+    Tensor tensor{.name = std::move(weight.name),
+                  .type = weight_type(result.type_, use, weight.shape()),
+                  .source = std::move(weight.tensor),
+                  .columns = weight.columns};
+    if (weight.kind == Kind::query) tensor.row_order = query_order;
+    if (weight.kind == Kind::key) tensor.row_order = key_order;
+    if (weight.kind == Kind::norm) tensor.offset = config.norm.weight_offset;
+    result.add_tensor(std::move(tensor));
   }
   result.note_changes();
   return result;
@@ -400,17 +511,15 @@ GgufExport GgufExport::of_file(const std::filesystem::path& path,
   std::ranges::sort(views, {}, [](const TensorView* view) { return view->bytes.data(); });
   for (const TensorView* const view : views) {
     const TensorUse use = tensor_use(view->name, view->shape.size(), files.config.tied_head);
-    result.add_tensor({.name = view->name,
-                       .type = weight_type(type, use, view->shape),
-                       .source = *view,
-                       .row_order = {}});
+    result.add_tensor(
+        {.name = view->name, .type = weight_type(type, use, view->shape), .source = *view});
   }
   result.note_changes();
   return result;
 }
 
 void GgufExport::add_tensor(Tensor tensor) {
-  header_.add_tensor(tensor.name, tensor.type, tensor.source.shape);
+  header_.add_tensor(tensor.name, tensor.type, tensor.shape());
   tensors_.push_back(std::move(tensor));
 }
 

@@ -11,6 +11,7 @@
 #include "base/thread_team.h"
 #include "formats/gguf_writer.h"
 #include "formats/tensor_source.h"
+#include "model/model_tensors.h"
 
 namespace fathom {
 
@@ -22,7 +23,12 @@ class GgufExport {
     std::string name;
     TensorType type;
     TensorView source;
-    std::vector<std::uint32_t> row_order;  ///< row i is row row_order[i] of the source; or empty
+    std::vector<std::uint32_t> row_order = {};  ///< row i is row row_order[i] of the source
+    float offset = 0;                           ///< added to every element, if the type is F32
+    /// Set where row i is column i of these of the source.
+    std::optional<ColumnRange> columns = std::nullopt;
+
+    [[nodiscard]] std::vector<std::size_t> shape() const;
   };
 
   /// The model of a Hugging Face folder or a GGUF file, with its matrices as `type`: one that

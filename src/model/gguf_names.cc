@@ -1,10 +1,11 @@
 #include "model/gguf_names.h"
 
 #include <optional>
+#include <span>
+#include <stdexcept>
+#include <utility>
 
 #include <fmt/format.h>
-
-#include "base/error.h"
 
 namespace fathom {
 GgufFamily gguf_family(ModelFamily family) {
@@ -19,11 +20,13 @@ GgufFamily gguf_family(ModelFamily family) {
     case ModelFamily::smollm3:
       return {"smollm3", RotaryPairing::interleaved};
     case ModelFamily::gemma3:
-    case ModelFamily::opt:
+      return {"gemma3", RotaryPairing::halves};
+    case ModelFamily::opt:  // no rotation
+      return {"opt", RotaryPairing::halves};
     case ModelFamily::gpt2:
-      break;
+      return {"gpt2", RotaryPairing::halves};
   }
-  throw InputError(fmt::format("folders of {} are not converted to GGUF yet", name(family)));
+  throw std::logic_error("a family without an architecture");
 }
 
 std::vector<std::uint32_t> pairing_order(RotaryPairing from, RotaryPairing to, std::size_t heads,
@@ -41,26 +44,29 @@ std::vector<std::uint32_t> pairing_order(RotaryPairing from, RotaryPairing to, s
   return order;
 }
 
-void for_each_weight(ModelTensors& tensors,
-                     const std::function<void(const std::string& name, TensorView& tensor,
-                                              GgufWeight::Rows rows, std::size_t columns)>& visit) {
+std::vector<std::size_t> GgufWeight::shape() const {
+  if (!columns) return tensor.shape;
+  return {columns->count, tensor.shape.front()};
+}
+
+void for_each_weight(
+    ModelTensors& tensors,
+    const std::function<void(const GgufWeight& weight, TensorView& tensor)>& visit) {
   constexpr const TensorNames& names = gguf_tensor_names;
-  using Rows = GgufWeight::Rows;
-  const auto tensor = [&](const std::string& name, std::optional<TensorView>& view,
-                          Rows rows = Rows::as_stored) {
-    if (view) visit(name, *view, rows, view->shape.back());
+  using Kind = GgufWeight::Kind;
+  const auto tensor = [&](std::string name, std::optional<TensorView>& view,
+                          Kind kind = Kind::other) {
+    if (view) visit({std::move(name), *view, kind, std::nullopt}, *view);
   };
   const auto matrix = [&](std::string_view stem, TensorView& view) {
-    visit(fmt::format("{}.weight", stem), view, Rows::as_stored, view.shape.back());
+    visit({fmt::format("{}.weight", stem), view, Kind::other, std::nullopt}, view);
   };
-  const auto linear = [&](const std::string& stem, LinearTensors& map,
-                          Rows rows = Rows::as_stored) {
-    const std::vector<std::size_t>& shape = map.weight.shape;
-    visit(stem + ".weight", map.weight, rows, map.columns ? shape.front() : shape.back());
-    tensor(stem + ".bias", map.bias, rows);
+  const auto linear = [&](const std::string& stem, LinearTensors& map, Kind kind = Kind::other) {
+    visit({stem + ".weight", map.weight, kind, map.columns}, map.weight);
+    tensor(stem + ".bias", map.bias, kind);
   };
   const auto norm = [&](const std::string& stem, NormTensors& vectors) {
-    tensor(stem + ".weight", vectors.weight);
+    tensor(stem + ".weight", vectors.weight, Kind::norm);
     tensor(stem + ".bias", vectors.bias);
   };
   matrix(names.embedding, tensors.embedding);
@@ -72,9 +78,9 @@ void for_each_weight(ModelTensors& tensors,
       return fmt::format(fmt::runtime(pattern), l);
     };
     norm(stem(names.attention_norm), layer.attention_norm);
-    linear(stem(names.query), layer.query, Rows::query_heads);
-    linear(stem(names.key), layer.key, Rows::key_heads);
-    linear(stem(names.value), layer.value);
+    linear(stem(names.query), layer.query, Kind::query);
+    linear(stem(names.key), layer.key, Kind::key);
+    linear(stem(names.value), layer.value, Kind::value);
     if (layer.query_norm) norm(stem(names.query_norm), *layer.query_norm);
     if (layer.key_norm) norm(stem(names.key_norm), *layer.key_norm);
     linear(stem(names.attention_output), layer.attention_output);
@@ -92,12 +98,41 @@ void for_each_weight(ModelTensors& tensors,
   if (tensors.head) matrix(names.head, *tensors.head);
 }
 
+namespace {
+
+bool has_fused_attention(const ModelTensors& tensors) {
+  if (tensors.layers.empty()) return false;
+  const LinearTensors& query = tensors.layers.front().query;
+  return query.columns && query.columns->count < query.weight.shape[1];
+}
+
+/// Makes the weight or bias of the queries that of all three, which lie in one tensor.
+void fuse(GgufWeight& query, std::size_t outputs) {
+  const std::string_view of_query = "attn_q.";
+  query.name.replace(query.name.find(of_query), of_query.size(), "attn_qkv.");
+  if (query.columns) {
+    query.columns->count = outputs;
+    return;
+  }
+  TensorView& bias = query.tensor;
+  const std::size_t element = bias.bytes.size() / bias.shape.front();
+  bias.shape = {outputs};
+  bias.bytes = std::span(bias.bytes.data(), outputs * element);
+}
+
+}  // namespace
+
 std::vector<GgufWeight> gguf_weights(const ModelTensors& tensors) {
+  using Kind = GgufWeight::Kind;
+  const bool fused = has_fused_attention(tensors);
   std::vector<GgufWeight> weights;
   ModelTensors views = tensors;
-  for_each_weight(views, [&](const std::string& name, TensorView& tensor, GgufWeight::Rows rows,
-                             std::size_t /*columns*/) {
-    weights.push_back({name, tensor, rows});
+  for_each_weight(views, [&](const GgufWeight& weight, TensorView& /*tensor*/) {
+    if (fused && (weight.kind == Kind::key || weight.kind == Kind::value)) return;
+    weights.push_back(weight);
+    if (fused && weight.kind == Kind::query) {
+      fuse(weights.back(), tensors.layers.front().query.weight.shape[1]);
+    }
   });
   return weights;
 }

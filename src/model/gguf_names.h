@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -58,7 +59,6 @@ struct GgufFamily {
   std::string_view architecture;  ///< general.architecture, which also begins the family's keys
   RotaryPairing pairing;          ///< of the rows of query and key weights
 };
-/// Throws InputError for families whose folders are not converted yet.
 GgufFamily gguf_family(ModelFamily family);
 
 /// How a row of a query or key weight is found in another pairing: element i says which row of a
@@ -68,21 +68,22 @@ std::vector<std::uint32_t> pairing_order(RotaryPairing from, RotaryPairing to, s
 
 /// A weight with its name in GGUF files.
 struct GgufWeight {
-  enum class Rows {
-    as_stored,
-    query_heads,  ///< paired for rotation
-    key_heads,    ///< the same
-  };
+  /// What may be laid out otherwise in GGUF files.
+  enum class Kind { other, query, key, value, norm };
   std::string name;
   TensorView tensor;
-  Rows rows = Rows::as_stored;
+  Kind kind = Kind::other;
+  std::optional<ColumnRange> columns;  ///< as in LinearTensors
+
+  /// [outputs][inputs] of a linear map, whichever come first in the file.
+  [[nodiscard]] std::vector<std::size_t> shape() const;
 };
-/// All weights of a model in the order of a forward pass.
+/// All weights of a model in the order of a forward pass. Queries, keys and values that lie in one
+/// tensor with their inputs first are one weight, as in GPT-2's GGUF files.
 std::vector<GgufWeight> gguf_weights(const ModelTensors& tensors);
-/// Visits them where they are. `columns` are those of a row, which for maps that are stored with
-/// their inputs first are the inputs.
-void for_each_weight(ModelTensors& tensors,
-                     const std::function<void(const std::string& name, TensorView& tensor,
-                                              GgufWeight::Rows rows, std::size_t columns)>& visit);
+/// Visits every weight where it is, with what GGUF files would call it.
+void for_each_weight(
+    ModelTensors& tensors,
+    const std::function<void(const GgufWeight& weight, TensorView& tensor)>& visit);
 
 }  // namespace fathom

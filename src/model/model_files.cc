@@ -156,11 +156,10 @@ ModelFiles ModelFiles::open(const std::filesystem::path& path) {
 }
 
 void ModelFiles::convert_weights(TensorType type) {
-  for_each_weight(tensors, [&](const std::string& weight, TensorView& tensor, GgufWeight::Rows,
-                               std::size_t columns) {
-    const TensorUse use = tensor_use(weight, tensor.shape.size(), config.tied_head);
+  for_each_weight(tensors, [&](const GgufWeight& weight, TensorView& tensor) {
+    const TensorUse use = tensor_use(weight.name, tensor.shape.size(), config.tied_head);
     if (use == TensorUse::precise) return;  // read as float32 whatever its type is
-    const TensorType used = weight_type(type, use, std::array{columns});
+    const TensorType used = weight_type(type, use, weight.shape());
     tensor.converted = used == tensor.type ? std::nullopt : std::optional(used);
   });
 }
