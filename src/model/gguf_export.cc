@@ -329,7 +329,14 @@ void add_tokenizer(GgufHeader& header, const HuggingFaceFolder& folder, const Mo
   header.add_string("tokenizer.ggml.pre", tokenizer.pre_tokenizer);
   header.add_strings("tokenizer.ggml.tokens", tokenizer.tokens);
   header.add_numbers("tokenizer.ggml.token_type", std::span(tokenizer.types));
-  header.add_strings("tokenizer.ggml.merges", tokenizer.merges);
+  if (tokenizer.scores.empty()) {
+    header.add_strings("tokenizer.ggml.merges", tokenizer.merges);
+  } else {
+    header.add_numbers("tokenizer.ggml.scores", std::span(tokenizer.scores));
+  }
+  if (tokenizer.space_prefix) {
+    header.add_bool("tokenizer.ggml.add_space_prefix", *tokenizer.space_prefix);
+  }
 
   const SpecialTokenIds ids(folder, files);
   const auto add_id = [&](std::string_view key, std::optional<TokenId> id) {
