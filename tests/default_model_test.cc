@@ -22,6 +22,7 @@
 #include "engine/cpu_model.h"
 #include "generate/generator.h"
 #include "generate/teacher_forcing.h"
+#include "model/softmax.h"
 
 namespace fathom {
 namespace {
