@@ -91,7 +91,7 @@ std::optional<Ranking> RankingOption::find(const ModelFiles& model,
 
 std::string depth_help() {
   return "which layers generated tokens run: full, first:K, uniform:K, random:K, random-free:K, "
-         "block:K, ranked:K or layers:1,3,5-9";
+         "block:K, ranked:K, layers:1,3,5-9 or confidence:T";
 }
 
 }  // namespace fathom
