@@ -35,7 +35,7 @@ ModelFiles ModelOption::open() const {
 
 std::filesystem::path ModelOption::path_or_default() const {
   if (!path.empty()) return path;
-  const std::filesystem::path fallback = default_model_path();
+  std::filesystem::path fallback = default_model_path();
   if (!std::filesystem::exists(fallback)) {
     throw InputError(fmt::format(
         "{}: no default model there; run `make model` in fathom's source folder, or give --model",
