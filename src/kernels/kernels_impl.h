@@ -73,7 +73,7 @@ struct KernelsFor {
     }
   }
 
-  // Within each of P panels that are read at once. Found by trying with `fathom bench`.
+  // Within each of P panels that are read at once, by trying (docs/performance.md).
   template <int P>
   static constexpr std::size_t prefetch_distance = P == 1 ? 2048 : 1024;
 
