@@ -15,6 +15,36 @@
 namespace fathom {
 namespace {
 
+// Matrices of zeros, one after another in memory.
+class Matrices {
+ public:
+  Matrices(TensorType type, std::size_t rows, std::size_t columns, std::size_t count,
+           ThreadTeam& team) {
+    TensorView tensor{.name = "w", .type = type, .shape = {rows, columns}, .bytes = {}};
+    const std::vector<std::byte> stored(tensor_bytes(type, tensor.shape));
+    tensor.bytes = stored;
+    for (std::size_t i = 0; i < count; ++i) {
+      matrices_.emplace_back(tensor, native_form(type), std::span<const std::uint32_t>{}, arena_,
+                             team);
+    }
+  }
+  [[nodiscard]] const std::vector<PackedMatrix>& all() const { return matrices_; }
+
+ private:
+  Arena arena_;
+  std::vector<PackedMatrix> matrices_;
+};
+
+Activations ones(std::size_t rows, std::size_t columns, ActivationQuantization quantization) {
+  Activations activations;
+  activations.resize(rows, columns, quantization);
+  for (std::size_t r = 0; r < rows; ++r) {
+    std::fill_n(activations.row(r), columns, 1.0F);
+    activations.quantize_row(kernels(), r);
+  }
+  return activations;
+}
+
 // A matrix of the default model's feed-forward, many times over, so that it comes from memory as it
 // does in a decoding step.
 constexpr std::size_t matrix_rows = 1536;
@@ -23,31 +53,19 @@ constexpr std::size_t copies = 128;
 
 void product(benchmark::State& state, TensorType type, ActivationQuantization quantization) {
   const auto rows = static_cast<std::size_t>(state.range(0));
-  Arena arena;
   ThreadTeam team(1);
-  TensorView tensor{.name = "w", .type = type, .shape = {matrix_rows, matrix_columns}, .bytes = {}};
-  const std::vector<std::byte> stored(tensor_bytes(type, tensor.shape));
-  tensor.bytes = stored;
-  std::vector<PackedMatrix> matrices;
-  for (std::size_t i = 0; i < copies; ++i) {
-    matrices.emplace_back(tensor, native_form(type), std::span<const std::uint32_t>{}, arena, team);
-  }
-  Activations activations;
-  activations.resize(rows, matrix_columns, quantization);
-  for (std::size_t r = 0; r < rows; ++r) {
-    std::fill_n(activations.row(r), matrix_columns, 1.0F);
-    activations.quantize_row(kernels(), r);
-  }
+  const Matrices matrices(type, matrix_rows, matrix_columns, copies, team);
+  const Activations activations = ones(rows, matrix_columns, quantization);
   std::vector<float> out(rows * matrix_rows);
   std::size_t next = 0;
   for (auto _ : state) {
     const Product one{
-        .map = {.weights = &matrices[next]}, .out = out.data(), .out_stride = matrix_rows};
+        .map = {.weights = &matrices.all()[next]}, .out = out.data(), .out_stride = matrix_rows};
     multiply(team, kernels(), activations, std::span(&one, 1));
     benchmark::DoNotOptimize(out.data());
     next = (next + 1) % copies;
   }
-  const auto bytes = static_cast<double>(matrices[0].bytes());
+  const auto bytes = static_cast<double>(matrices.all()[0].bytes());
   const auto per_second = benchmark::Counter::kIsIterationInvariantRate;
   state.counters["bytes/s"] = benchmark::Counter(bytes, per_second);
   state.counters["multiply-adds/s"] =
@@ -77,26 +95,16 @@ FATHOM_PRODUCT(Q5_0);
 void one_row(benchmark::State& state, TensorType type) {
   constexpr std::size_t rows = 32768;
   constexpr std::size_t columns = 2048;
-  constexpr std::size_t matrices = 16;
+  constexpr std::size_t count = 16;
   const bool one_by_one = state.range(0) == 1;
-  Arena arena;
   ThreadTeam team(available_cpus());
-  TensorView tensor{.name = "w", .type = type, .shape = {rows, columns}, .bytes = {}};
-  const std::vector<std::byte> stored(tensor_bytes(type, tensor.shape));
-  tensor.bytes = stored;
-  std::vector<PackedMatrix> weights;
-  for (std::size_t i = 0; i < matrices; ++i) {
-    weights.emplace_back(tensor, native_form(type), std::span<const std::uint32_t>{}, arena, team);
-  }
-  Activations activations;
-  activations.resize(1, columns, ActivationQuantization::int8);
-  std::fill_n(activations.row(0), columns, 1.0F);
-  activations.quantize_row(kernels(), 0);
+  const Matrices matrices(type, rows, columns, count, team);
+  const Activations activations = ones(1, columns, ActivationQuantization::int8);
   const ActivationView view = activations.view();
   const auto form = static_cast<std::size_t>(native_form(type));
   std::vector<float> out(rows);
   for (auto _ : state) {
-    for (const PackedMatrix& matrix : weights) {
+    for (const PackedMatrix& matrix : matrices.all()) {
       team.run_shares(matrix.panels(), 1, [&](std::size_t begin, std::size_t end) {
         float* const at = out.data() + begin * panel_rows;
         if (!one_by_one) {
@@ -111,8 +119,9 @@ void one_row(benchmark::State& state, TensorType type) {
     }
     benchmark::DoNotOptimize(out.data());
   }
-  state.counters["bytes/s"] = benchmark::Counter(static_cast<double>(matrices * weights[0].bytes()),
-                                                 benchmark::Counter::kIsIterationInvariantRate);
+  state.counters["bytes/s"] =
+      benchmark::Counter(static_cast<double>(count * matrices.all()[0].bytes()),
+                         benchmark::Counter::kIsIterationInvariantRate);
 }
 #define FATHOM_ONE_ROW(type)                         \
   BENCHMARK_CAPTURE(one_row, type, TensorType::type) \

@@ -100,12 +100,13 @@ struct KernelsFor {
     return V::fma(fine, V::set(1.0F / residual_steps), dot);
   }
 
-  // R rows against P panels that lie one after another; outputs of row r and panel p at
-  // out[r * out_stride + 16 p]. One of R and P is 1.
+  // R rows against a panel, or one row against P panels that lie one after another; outputs of row
+  // r and panel p at out[r * out_stride + 16 p].
   template <PackedForm form, int R, int P, bool with_residual>
   static void integer_tile(const std::uint8_t* panel, std::size_t columns,
                            const ActivationView& activations, std::size_t first_row, float* out,
                            std::size_t out_stride) {
+    static_assert(R == 1 || P == 1);
     constexpr std::size_t step = panel_step_bytes(form);
     const std::size_t stride = activations.stride;
     const std::size_t block_stride = stride / block_inputs;
