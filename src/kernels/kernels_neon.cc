@@ -110,12 +110,12 @@ struct Neon {
     return {vfmaq_f32(z.a, x.a, y.a), vfmaq_f32(z.b, x.b, y.b), vfmaq_f32(z.c, x.c, y.c),
             vfmaq_f32(z.d, x.d, y.d)};
   }
-  // The number where one is none, which the template asks for.
+  // Where one of the two is no number, the second, as on other processors.
   static F max(F x, F y) {
-    return map([](float32x4_t v, float32x4_t w) { return vmaxnmq_f32(v, w); }, x, y);
+    return map([](float32x4_t v, float32x4_t w) { return vbslq_f32(vcgtq_f32(v, w), v, w); }, x, y);
   }
   static F min(F x, F y) {
-    return map([](float32x4_t v, float32x4_t w) { return vminq_f32(v, w); }, x, y);
+    return map([](float32x4_t v, float32x4_t w) { return vbslq_f32(vcltq_f32(v, w), v, w); }, x, y);
   }
   static F abs(F x) {
     return map([](float32x4_t v) { return vabsq_f32(v); }, x);
