@@ -73,6 +73,7 @@ class Decoder {
   [[nodiscard]] const ModelConfig& config() const { return config_; }
   /// Of states: float64 in a model of float64, else float32.
   [[nodiscard]] at::ScalarType state_type() const { return state_type_; }
+  [[nodiscard]] at::Device device() const { return embedding_.device(); }
 
   /// What rows begin with: [rows][width]. `tokens` and `positions` are [rows], int64.
   [[nodiscard]] at::Tensor embed(const at::Tensor& tokens, const at::Tensor& positions) const;

@@ -14,6 +14,7 @@
 
 #include "nn/decoder.h"
 #include "nn/device.h"
+#include "nn/index_tensor.h"
 #include "nn/parameters.h"
 #include "nn/torch_kv_cache.h"
 
@@ -26,12 +27,6 @@ TorchKvCache& torch_cache(const SequenceStep& step) {
   auto* const cache = dynamic_cast<TorchKvCache*>(step.cache);
   if (cache == nullptr) throw std::logic_error("the cache was not made by this kind of model");
   return *cache;
-}
-
-at::Tensor index_tensor(const std::vector<std::int64_t>& values, at::Device device) {
-  at::Tensor tensor = at::empty({integer(values.size())}, at::kLong);
-  std::copy(values.begin(), values.end(), tensor.data_ptr<std::int64_t>());
-  return tensor.to(device);
 }
 
 // torch wants writable memory even where it only reads.

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+
+#include "base/strong_types.h"
+#include "depth/route.h"
+#include "nn/decoder.h"
+
+namespace fathom {
+
+/// One sequence to train on: a prompt, whose rows run every layer, and a response.
+struct TrainingSequence {
+  std::span<const TokenId> tokens;
+  std::size_t prompt = 0;        ///< how many of the tokens are the prompt's: at least one
+  const Route* route = nullptr;  ///< of the response's rows; all layers if there is none
+};
+
+/// Who runs a layer, token by token: given the states [rows][width] with which the response's rows
+/// of all sequences enter it, one number for each, 1 if it runs the layer and 0 if not: [rows].
+/// Gradients flow into the states and into whatever the gates were computed from. An undefined
+/// tensor: all run.
+using TokenGates = std::function<at::Tensor(LayerIndex layer, const at::Tensor& states)>;
+
+/// What a pass over sequences gives.
+struct TrainingStates {
+  at::Tensor states;             ///< [rows][width], after the last layer, sequence after sequence
+  std::uint64_t layers_run = 0;  ///< summed over rows: those that were computed
+};
+
+/// Runs whole sequences with gradients, packed: there is no padding. On routes, layers are computed
+/// for the rows that run them and for no others, and rows see what they would in
+/// LanguageModel::forward. Neighbours that run equally many rows share a call of attention, so
+/// sequences of equal length belong side by side.
+TrainingStates run_training_pass(const Decoder& decoder,
+                                 std::span<const TrainingSequence> sequences);
+
+/// Skips by masking: every row computes every layer, and its state changes by gate times what the
+/// layer adds. A row that skips a layer still has keys and values there, of the state that it
+/// carries. The sequences must have no routes.
+TrainingStates run_training_pass(const Decoder& decoder,
+                                 std::span<const TrainingSequence> sequences,
+                                 const TokenGates& gates);
+
+}  // namespace fathom

@@ -1,0 +1,199 @@
+#include "nn/training_pass.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/zeros.h>
+#include <array>
+#include <c10/core/GradMode.h>
+#include <cmath>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "base/random.h"
+#include "engine/golden_logits.h"
+#include "model/model_files.h"
+#include "nn/index_tensor.h"
+#include "nn/torch_model.h"
+
+namespace fathom {
+namespace {
+
+/// A model to train, with all weights as leaves.
+struct Trainable {
+  Trainable(const std::filesystem::path& path, at::ScalarType type)
+      : files(ModelFiles::open(path)),
+        parameters(files.source, type, at::kCPU),
+        decoder(files.config, files.tensors, parameters, type) {
+    for (auto& [name, tensor] : parameters.all()) tensor.set_requires_grad(true);
+  }
+  ModelFiles files;
+  Parameters parameters;
+  Decoder decoder;
+};
+
+// Of three lengths, two of them alike: 25 of 40 tokens are the prompt's, 25 of 40 again, 9 of 30.
+std::vector<TrainingSequence> three_sequences(const GoldenFamily& golden, const Route* route) {
+  const std::span<const TokenId> ids(golden.ids);
+  return {{.tokens = ids, .prompt = golden.prompt, .route = route},
+          {.tokens = ids, .prompt = golden.prompt, .route = nullptr},
+          {.tokens = ids.subspan(10), .prompt = 9, .route = route}};
+}
+
+// The rows that predict a response's tokens, and these.
+struct Targets {
+  std::vector<std::int64_t> rows, tokens;
+  explicit Targets(std::span<const TrainingSequence> sequences) {
+    std::int64_t begin = 0;
+    for (const TrainingSequence& sequence : sequences) {
+      for (std::size_t i = sequence.prompt; i < sequence.tokens.size(); ++i) {
+        rows.push_back(begin + static_cast<std::int64_t>(i) - 1);
+        tokens.push_back(sequence.tokens[i].value);
+      }
+      begin += static_cast<std::int64_t>(sequence.tokens.size());
+    }
+  }
+};
+
+at::Tensor loss_of(const Decoder& decoder, std::span<const TrainingSequence> sequences,
+                   const at::Tensor& states) {
+  const Targets targets(sequences);
+  const at::Tensor logits =
+      decoder.head(states.index_select(0, index_tensor(targets.rows, at::kCPU)));
+  return at::cross_entropy_loss(logits, index_tensor(targets.tokens, at::kCPU));
+}
+
+at::Tensor random_like(const at::Tensor& tensor, RandomStream& random) {
+  at::Tensor draws = at::empty_like(tensor.detach());
+  auto* const values = draws.data_ptr<double>();
+  for (std::int64_t i = 0; i < draws.numel(); ++i) values[i] = 2 * random.uniform() - 1;
+  return draws;
+}
+
+// Holds the gradient of a loss to central differences of it, for each parameter in a random
+// direction. The step is small, since ReLU's slope jumps where a pre-activation crosses 0, and still
+// leaves the differences good to about 1e-7 in float64.
+void expect_gradients(std::map<std::string, at::Tensor>& parameters,
+                      const std::function<at::Tensor()>& loss) {
+  constexpr double step = 1e-8;
+  for (auto& [name, tensor] : parameters) tensor.mutable_grad() = at::Tensor();
+  loss().backward();
+  const c10::NoGradGuard guard;
+  RandomStream random({.seed = 1});
+  for (auto& [name, tensor] : parameters) {
+    ASSERT_TRUE(tensor.grad().defined()) << name;
+    const at::Tensor direction = random_like(tensor, random);
+    const double expected = (tensor.grad() * direction).sum().item<double>();
+    tensor.add_(direction, step);
+    const double above = loss().item<double>();
+    tensor.add_(direction, -2 * step);
+    const double below = loss().item<double>();
+    tensor.add_(direction, step);
+    const double measured = (above - below) / (2 * step);
+    EXPECT_NEAR(expected, measured, 1e-6 * (1 + std::abs(measured))) << name;
+  }
+}
+
+class TrainingPassTest : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(All, TrainingPassTest, testing::ValuesIn(golden_family_names()),
+                         golden_test_name);
+
+TEST_P(TrainingPassTest, EqualsInferenceAtFullDepthAndOnRoutes) {
+  const GoldenFamily golden(GetParam());
+  const Trainable model(golden_families() / GetParam(), at::kFloat);
+  TorchModel reference(ModelFiles::open(golden_families() / GetParam()), {});
+  const std::int32_t depth = reference.config().depth();
+  for (const Route& route :
+       {Route::full(depth), Route::uniform(2, depth), Route::first(1, depth)}) {
+    const auto sequences = three_sequences(golden, &route);
+    const TrainingStates result = run_training_pass(model.decoder, sequences);
+    const at::Tensor logits = model.decoder.head(result.states).detach();
+    // Two sequences on the route, of 40 and 30 tokens, and one at full depth.
+    const auto cost = static_cast<std::uint64_t>(route.cost());
+    const auto layers = static_cast<std::uint64_t>(depth);
+    EXPECT_EQ(result.layers_run, (25 + 9 + 40) * layers + (15 + 21) * cost);
+    std::int64_t row = 0;
+    for (const TrainingSequence& sequence : sequences) {
+      const auto cache = reference.new_cache(64);
+      SequenceLogits expected;
+      append_steps(reference, *cache, sequence.tokens.first(sequence.prompt), nullptr, expected);
+      const RouteSelector selector(sequence.route != nullptr ? *sequence.route
+                                                             : Route::full(depth));
+      append_steps(reference, *cache, sequence.tokens.subspan(sequence.prompt), &selector,
+                   expected);
+      for (const std::vector<float>& values : expected) {
+        const float* const got = logits.data_ptr<float>() + row * logits.size(1);
+        for (std::size_t i = 0; i < values.size(); ++i) {
+          ASSERT_NEAR(got[i], values[i], 1e-4) << route.to_string() << ", row " << row;
+        }
+        ++row;
+      }
+    }
+  }
+}
+
+TEST_P(TrainingPassTest, GradientsEqualFiniteDifferences) {
+  const GoldenFamily golden(GetParam());
+  Trainable model(golden_families() / GetParam(), at::kDouble);
+  const Route route = Route::uniform(2, model.files.config.depth());
+  const auto sequences = three_sequences(golden, &route);
+  expect_gradients(model.parameters.all(), [&] {
+    return loss_of(model.decoder, sequences, run_training_pass(model.decoder, sequences).states);
+  });
+}
+
+// Gates between 0 and 1 that depend on the states, whose gradients then go both ways.
+TEST_P(TrainingPassTest, GradientsThroughGatesEqualFiniteDifferences) {
+  const GoldenFamily golden(GetParam());
+  Trainable model(golden_families() / GetParam(), at::kDouble);
+  const auto sequences = three_sequences(golden, nullptr);
+  const auto width = static_cast<std::int64_t>(model.files.config.width);
+  std::map<std::string, at::Tensor> parameters = model.parameters.all();
+  RandomStream random({.seed = 2});
+  for (const std::int32_t layer : {1, 2}) {
+    parameters["gate " + std::to_string(layer)] =
+        random_like(at::zeros({width}, at::kDouble), random).set_requires_grad(true);
+  }
+  const TokenGates gates = [&](LayerIndex layer, const at::Tensor& states) {
+    const auto found = parameters.find("gate " + std::to_string(layer.value));
+    if (found == parameters.end()) return at::Tensor();
+    EXPECT_EQ(states.size(0), 15 + 15 + 21);
+    return at::sigmoid(states.matmul(found->second));
+  };
+  expect_gradients(parameters, [&] {
+    return loss_of(model.decoder, sequences,
+                   run_training_pass(model.decoder, sequences, gates).states);
+  });
+}
+
+// A gate that is shut for all of a response does what the others' keys and values allow: the
+// response's rows of a layer that nobody opens keep their states, to the bit.
+TEST_P(TrainingPassTest, GatesOfNoughtAndOneAreExact) {
+  const GoldenFamily golden(GetParam());
+  const Trainable model(golden_families() / GetParam(), at::kFloat);
+  const std::int32_t depth = model.files.config.depth();
+  const auto sequences = three_sequences(golden, nullptr);
+  const Route route = Route::first(2, depth);
+  std::vector<at::Tensor> entering;
+  const TokenGates gates = [&](LayerIndex layer, const at::Tensor& states) {
+    entering.push_back(states);
+    return route.runs(layer) ? at::zeros({states.size(0)}) + 1 : at::zeros({states.size(0)});
+  };
+  const at::Tensor gated = run_training_pass(model.decoder, sequences, gates).states;
+  ASSERT_EQ(entering.size(), static_cast<std::size_t>(depth));
+  EXPECT_TRUE(entering[2].equal(entering[3]));
+  EXPECT_FALSE(entering[1].equal(entering[2]));
+  // Nobody sees the keys and values of rows that skip a layer but those that run it, so early exit
+  // by gates is early exit by a route.
+  std::vector<TrainingSequence> routed = sequences;
+  for (TrainingSequence& sequence : routed) sequence.route = &route;
+  const at::Tensor expected = run_training_pass(model.decoder, routed).states;
+  EXPECT_LT((gated - expected).abs().max().item<float>(), 1e-5F);
+}
+
+}  // namespace
+}  // namespace fathom
