@@ -49,12 +49,13 @@ def tensors(config: dict) -> dict[str, tuple[int, ...]]:
     return {f"model.decoder.{name}": shape for name, shape in shapes.items()}
 
 
-def write_tokenizer(path: Path) -> None:
-    """The bytes, each a token, after the four special tokens of OPT."""
+def write_tokenizer(path: Path, size: int) -> None:
+    """The bytes, each a token, after the four special tokens of OPT; then names that no text is cut into, up to the size."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     alphabet = [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(others))]
     special = ["<s>", "<pad>", "</s>", "<unk>"]
+    unused = [f"<unused {i}>" for i in range(size - len(special) - len(alphabet))]
     added = [{"id": i, "content": token, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
               "special": True} for i, token in enumerate(special)]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
@@ -63,7 +64,7 @@ def write_tokenizer(path: Path) -> None:
         "pre_tokenizer": byte_level, "post_processor": None, "decoder": byte_level,
         "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
                   "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
-                  "vocab": {token: i for i, token in enumerate(special + alphabet)}, "merges": []}}) + "\n", encoding="utf-8")
+                  "vocab": {token: i for i, token in enumerate(special + alphabet + unused)}, "merges": []}}) + "\n", encoding="utf-8")
 
 
 def write_weights(path: Path, shapes: dict[str, tuple[int, ...]], seed: int) -> None:
@@ -98,7 +99,7 @@ def main() -> int:
     config = COMMON | SHAPES[arguments.shape]
     arguments.folder.mkdir(parents=True, exist_ok=True)
     (arguments.folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
-    write_tokenizer(arguments.folder / "tokenizer.json")
+    write_tokenizer(arguments.folder / "tokenizer.json", config["vocab_size"])
     write_weights(arguments.folder / "model.safetensors", tensors(config), arguments.seed)
     return 0
 

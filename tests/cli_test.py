@@ -4,7 +4,7 @@ import unittest
 
 from program import ProgramTest
 
-SUBCOMMANDS = ["inspect", "tokenize", "detokenize", "generate", "score", "rouge", "oracle", "bench"]
+SUBCOMMANDS = ["inspect", "tokenize", "detokenize", "generate", "score", "rouge", "oracle", "bench", "convert"]
 
 
 class CommandLineTest(ProgramTest):

@@ -402,7 +402,7 @@ class RankedTest(OracleStudyTest):
         self.fathom_ok("study", "layers", "--model", MODEL, "--raw", "--data", data, "--random-routes", "2", "--out", made)
         ranking = json.loads((made / "ranking.json").read_text(encoding="utf-8"))
         route = next(each for each in ranking["routes"] if each["cost"] == 2)
-        route["layers"] = "1,2" if route["layers"] != "1,2" else "1,3"
+        route["layers"] = "1-2" if route["layers"] != "1-2" else "1,3"
         other = self.folder / "other.json"
         other.write_text(json.dumps(ranking), encoding="utf-8")
         return made / "ranking.json", other

@@ -47,5 +47,44 @@ TEST_F(AtomicFileTest, FailureNamesTheFileAndLeavesNothingBehind) {
   EXPECT_EQ(files(), 1);
 }
 
+TEST_F(AtomicFileTest, AppearsWhenCommittedAndNotBefore) {
+  write_file_atomically(folder_ / "a", "old");
+  {
+    AtomicFile file(folder_ / "a", 6);
+    file.append(std::as_bytes(std::span("new", 3)));
+    EXPECT_EQ(read("a"), "old");
+    file.append(std::as_bytes(std::span("est", 3)));
+    file.commit();
+    EXPECT_EQ(read("a"), "newest");
+  }
+  EXPECT_EQ(files(), 1);
+}
+
+TEST_F(AtomicFileTest, WhatIsNotCommittedLeavesNothing) {
+  write_file_atomically(folder_ / "a", "old");
+  { AtomicFile(folder_ / "a", 1000).append(std::as_bytes(std::span("new", 3))); }
+  EXPECT_EQ(read("a"), "old");
+  EXPECT_EQ(files(), 1);
+}
+
+TEST_F(AtomicFileTest, IsAsLongAsWhatWasAppended) {
+  AtomicFile file(folder_ / "a", 1000);
+  file.append(std::as_bytes(std::span("text", 4)));
+  file.commit();
+  EXPECT_EQ(std::filesystem::file_size(folder_ / "a"), 4U);
+}
+
+TEST_F(AtomicFileTest, ARoomThatNoDiskHasIsNoticedAtOnce) {
+  EXPECT_THAT(error_of<FileError>([&] { AtomicFile(folder_ / "a", std::uint64_t{1} << 60U); }),
+              testing::HasSubstr("cannot write"));
+  EXPECT_EQ(files(), 0);
+}
+
+TEST_F(AtomicFileTest, DoesNotReplaceADevice) {
+  EXPECT_THAT(error_of<FileError>([&] { write_file_atomically("/dev/null", "text"); }),
+              testing::HasSubstr("/dev/null"));
+  EXPECT_TRUE(std::filesystem::is_character_file("/dev/null"));
+}
+
 }  // namespace
 }  // namespace fathom

@@ -292,6 +292,7 @@ void print_as_json(const Options& options, const Results& results) {
             {"read_bandwidth_gb_per_s", results.bandwidth.bytes_per_second / 1e9},
             {"read_bandwidth_buffer_bytes", results.bandwidth.buffer_bytes},
             {"depths", std::move(depths)}};
+  if (!options.model.quantize.empty()) json["quantize"] = options.model.quantize;
   if (results.mixed) {
     Json sequences = Json::array();
     for (const std::size_t depth : results.mixed->depths) {
@@ -403,6 +404,7 @@ Command add_bench(CLI::App& program) {
       ->check(CLI::Range(std::size_t{1}, std::size_t{10000}))
       ->capture_default_str();
   options->engine.add_to(*command);
+  options->model.add_quantize_to(*command);
   command->add_flag("--json", options->json, "print one JSON object (docs/json.md)");
   add_example(*command, "fathom bench --depth full,uniform:20,first:15");
   return {command, [options] { return run(*options); }};

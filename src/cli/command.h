@@ -21,6 +21,7 @@ Command add_detokenize(CLI::App& program);
 Command add_generate(CLI::App& program);
 Command add_score(CLI::App& program);
 Command add_bench(CLI::App& program);
+Command add_convert(CLI::App& program);
 Command add_rouge(CLI::App& program);
 /// `command_line` is what the user typed; a study's report says it.
 Command add_study(CLI::App& program, const std::string& command_line);

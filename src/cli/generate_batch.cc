@@ -82,11 +82,13 @@ std::vector<Task> make_tasks(const std::vector<PromptRow>& rows, const std::stri
 
 // What all rows of a run have in common.
 Json run_json(const GenerateCommandOptions& options, const ModelFiles& model) {
-  return {{"precision", options.engine.precision},
-          // Their sums differ in the last bits.
-          {"kernels", kernels().name},
-          {"model_sha256", model_sha256(model.path)},
-          {"version", version()}};
+  Json json{{"precision", options.engine.precision},
+            // Their sums differ in the last bits.
+            {"kernels", kernels().name},
+            {"model_sha256", model_sha256(model.path)},
+            {"version", version()}};
+  if (!options.model.quantize.empty()) json["quantize"] = options.model.quantize;
+  return json;
 }
 
 // All that a row's answer depends on beside its prompt and its depth.
@@ -138,6 +140,8 @@ void check_row(const JsonLine& row, const Task& task, const Json& run) {
   compare(row.value, "route", task.selector.route().to_string());
   const Json wanted = made_with(task, run);
   for (const auto& [key, now] : wanted.items()) compare(made->object(), key, now);
+  // Said only where it was asked for.
+  if (!wanted.contains("quantize")) compare(made->object(), "quantize", nullptr);
   if (differences.empty()) return;
   throw FileError(row.place, "",
                   fmt::format("row '{}' was made otherwise: {}. Give another --out, or the options "

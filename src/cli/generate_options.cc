@@ -49,6 +49,7 @@ void GenerateCommandOptions::add_to(CLI::App& command) {
       ->check(CLI::Range(std::size_t{1}, most_new_tokens))
       ->capture_default_str();
   engine.add_to(command);
+  model.add_quantize_to(command);
   add_sampling(command, generate);
 }
 

@@ -180,6 +180,7 @@ Command add_inspect(CLI::App& program) {
       "inspect", "What a model is made of, and how much skipping layers can save");
   // A path on its own reads better here than --model.
   options->model.add_to(*command);
+  options->model.add_quantize_to(*command);
   command->add_option("MODEL", options->model.path, "the same as --model");
   command->add_flag("--json", options->json, "print one JSON object (docs/json.md)");
   add_example(*command, "fathom inspect model.gguf");

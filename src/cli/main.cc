@@ -56,6 +56,7 @@ int run_program(int argc, char** argv) {
                                       add_inspect(program),
                                       add_bench(program),
                                       add_score(program),
+                                      add_convert(program),
                                       add_rouge(program),
                                       add_tokenize(program),
                                       add_detokenize(program),

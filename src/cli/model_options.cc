@@ -7,6 +7,7 @@
 
 #include "base/available_cpus.h"
 #include "base/error.h"
+#include "formats/quantize.h"
 #include "kernels/kernels.h"
 #include "model/default_model.h"
 #include "model/model_hash.h"
@@ -19,15 +20,28 @@ void ModelOption::add_to(CLI::App& command) {
                      "that `make model` fetched");
 }
 
+void ModelOption::add_quantize_to(CLI::App& command) {
+  command
+      .add_option("--quantize", quantize,
+                  "weights as `fathom convert --type` makes them: q8_0, q4_0 or q4_1")
+      ->check(CLI::IsMember({"q8_0", "q4_0", "q4_1"}));
+}
+
 ModelFiles ModelOption::open() const {
-  if (!path.empty()) return ModelFiles::open(path);
+  ModelFiles files = ModelFiles::open(path_or_default());
+  if (!quantize.empty()) files.convert_weights(quantizable_type_named(quantize).value());
+  return files;
+}
+
+std::filesystem::path ModelOption::path_or_default() const {
+  if (!path.empty()) return path;
   const std::filesystem::path fallback = default_model_path();
   if (!std::filesystem::exists(fallback)) {
     throw InputError(fmt::format(
         "{}: no default model there; run `make model` in fathom's source folder, or give --model",
         fallback.string()));
   }
-  return ModelFiles::open(fallback);
+  return fallback;
 }
 
 void EngineOptions::add_to(CLI::App& command) {

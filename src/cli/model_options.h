@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
@@ -15,14 +16,19 @@
 
 namespace fathom {
 
-/// --model, on every subcommand.
+/// --model, on every subcommand, and --quantize on those that use the weights.
 struct ModelOption {
-  std::string path;  ///< empty: the default model
+  std::string path;      ///< empty: the default model
+  std::string quantize;  ///< the type to convert weights to; empty: as they are
 
   void add_to(CLI::App& command);
+  void add_quantize_to(CLI::App& command);
   /// The model's files. Throws InputError that says how to get the default model if it is not
   /// there.
   [[nodiscard]] ModelFiles open() const;
+
+ private:
+  [[nodiscard]] std::filesystem::path path_or_default() const;
 };
 
 /// --precision and --threads, where a model runs.

@@ -171,14 +171,16 @@ int run(const Options& options) {
     if (options.per_token) json["rows"] = rows_json(rows, d);
     depths.push_back(std::move(json));
   }
-  print_json({{"data", options.data.path},
-              {"precision", options.engine.precision},
-              {"threads", options.engine.threads},
-              {"kernels", kernels().name},
-              {"seed", options.seed},
-              {"rows", totals[0].rows},
-              {"tokens", totals[0].tokens},
-              {"depths", std::move(depths)}});
+  Json json{{"data", options.data.path},
+            {"precision", options.engine.precision},
+            {"threads", options.engine.threads},
+            {"kernels", kernels().name},
+            {"seed", options.seed},
+            {"rows", totals[0].rows},
+            {"tokens", totals[0].tokens},
+            {"depths", std::move(depths)}};
+  if (!options.model.quantize.empty()) json["quantize"] = options.model.quantize;
+  print_json(json);
   return 0;
 }
 
@@ -197,6 +199,7 @@ Command add_score(CLI::App& program) {
       ->check(CLI::Range(std::numeric_limits<std::int64_t>::max()))
       ->capture_default_str();
   options->engine.add_to(*command);
+  options->model.add_quantize_to(*command);
   command->add_flag("--per-token", options->per_token, "print every token's NLL");
   command->add_flag("--json", options->json, "print one JSON object (docs/json.md)");
   add_example(*command, "fathom score --data answers.jsonl --depth full,uniform:28,first:28");

@@ -99,8 +99,8 @@ int run_similarity(const Options& options) {
   const SimilarityOptions study = study_options(options, model.config().depth());
   const StopFlag& stop = stop_on_interrupt();
   RunFolder folder =
-      open_run(options.out, run_config("similarity", options.data, options.engine, model, examples,
-                                       to_json(study), options.command_line));
+      open_run(options.out, run_config("similarity", options.data, options.model, options.engine,
+                                       model, examples, to_json(study), options.command_line));
   if (!measure_similarity(model, model.files(), prompts, examples, study, folder, stop)) {
     return report_stopped(options.out, Unfinished::is_reported);
   }
@@ -141,6 +141,7 @@ Command add_study_similarity(CLI::App& study, const std::string& command_line) {
       ->check(CLI::Range(std::numeric_limits<std::int64_t>::max()))
       ->capture_default_str();
   options->engine.add_to(*similarity);
+  options->model.add_quantize_to(*similarity);
   add_example(*similarity,
               "fathom study similarity --data data/prompts.jsonl --out runs/similarity");
   return {similarity, [options] { return run_similarity(*options); }};

@@ -13,7 +13,8 @@
 
 namespace fathom {
 
-RunConfig run_config(std::string_view study, const DataOptions& data, const EngineOptions& engine,
+RunConfig run_config(std::string_view study, const DataOptions& data,
+                     const ModelOption& model_option, const EngineOptions& engine,
                      const CpuModel& model, const std::vector<Example>& examples,
                      nlohmann::ordered_json study_options, const std::string& command_line) {
   const ModelFiles& files = model.files();
@@ -31,6 +32,7 @@ RunConfig run_config(std::string_view study, const DataOptions& data, const Engi
                    .options = std::move(study_options)};
   data.describe(config.options);
   config.options["precision"] = engine.precision;
+  if (!model_option.quantize.empty()) config.options["quantize"] = model_option.quantize;
   // Their sums differ in the last bits.
   config.options["kernels"] = kernels().name;
   return config;

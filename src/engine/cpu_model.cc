@@ -10,7 +10,7 @@
 #include <fmt/format.h>
 
 #include "base/stopwatch.h"
-#include "formats/dequantize.h"
+#include "formats/quantize.h"
 
 namespace fathom {
 namespace {
@@ -112,14 +112,12 @@ void CpuModel::enter(std::span<const SequenceStep> steps) {
                      ActivationQuantization::int8_residual);
   }
   const TensorView& embedding = files_.tensors.embedding;
-  const std::size_t row_bytes = embedding.bytes.size() / config().vocabulary;
   team_.run_shares(running_.size(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
       const Row& row = rows_[running_[i]];
       const TokenId token = steps[row.step].tokens[running_[i] - step_begin_[row.step]];
       float* const out = projected ? embedded_.row(i) : hidden(running_[i]);
-      dequantize(embedding.type, embedding.bytes.subspan(token.index() * row_bytes, row_bytes),
-                 std::span(out, config().embedding_width));
+      read_row(embedding, token.index(), std::span(out, config().embedding_width));
       if (config().embedding_scale != 1) {
         kernels_.scale(out, config().embedding_scale, config().embedding_width);
       }
@@ -152,14 +150,12 @@ void CpuModel::project_embeddings() {
 void CpuModel::add_positions() {
   const std::size_t width = config().width;
   const TensorView& positions = *files_.tensors.positions;
-  const std::size_t row_bytes = positions.bytes.size() / positions.shape[0];
   delta_.reserve(running_.size() * width);
   team_.run_shares(running_.size(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
       const std::size_t position = rows_[running_[i]].position + *config().learned_positions;
       float* const embedding = delta_.data() + i * width;
-      dequantize(positions.type, positions.bytes.subspan(position * row_bytes, row_bytes),
-                 std::span(embedding, width));
+      read_row(positions, position, std::span(embedding, width));
       kernels_.add(hidden(running_[i]), embedding, width);
     }
   });

@@ -18,6 +18,7 @@
 #include "formats/dequantize.h"
 #include "formats/gguf_test_writer.h"
 #include "formats/test_folder.h"
+#include "model/gguf_export.h"
 
 namespace fathom {
 namespace {
@@ -155,6 +156,51 @@ class EngineInvarianceTest : public testing::TestWithParam<InvarianceCase> {
 
 INSTANTIATE_TEST_SUITE_P(All, EngineInvarianceTest, testing::ValuesIn(invariance_cases()),
                          [](const auto& instance) { return case_name(instance.param); });
+
+// Weights quantised while they are packed are those of a file converted to the same type.
+TEST_P(TinyModelTest, QuantizedAtLoadIsTheConvertedFileToTheBit) {
+  const TestFolder folder;
+  ThreadTeam team(2);
+  const std::vector<TokenId> tokens =
+      token_ids(read_json(GetParam().expected)["prompts"][1]["ids"]);
+  for (const TensorType type : {TensorType::Q8_0, TensorType::Q4_0, TensorType::Q4_1}) {
+    const std::filesystem::path path = folder.path() / (std::string(info(type).name) + ".gguf");
+    ASSERT_TRUE(GgufExport::open(GetParam().model, type).write(path, team, [](std::uint64_t) {
+      return true;
+    }));
+    for (const Precision precision : {Precision::exact, Precision::fast}) {
+      ModelFiles files = ModelFiles::open(GetParam().model);
+      files.convert_weights(type);
+      EXPECT_EQ(model_sizes(files.tensors).total().parameters,
+                model_sizes(ModelFiles::open(path).tensors).total().parameters);
+      CpuModel at_load(std::move(files), precision, kernels(), team);
+      CpuModel converted(ModelFiles::open(path), precision, kernels(), team);
+      Sequence a(at_load);
+      Sequence b(converted);
+      a.prompt(tokens, tokens.size());
+      b.prompt(tokens, tokens.size());
+      expect_same_bits(a.logits(), b.logits(), std::string(info(type).name));
+    }
+  }
+}
+
+// A converted folder computes what the folder does, to the bit where the type is the folder's own.
+TEST_P(TinyModelTest, ConvertedToFloat32IsTheSameModel) {
+  if (!std::filesystem::is_directory(GetParam().model)) return;
+  const TestFolder folder;
+  ThreadTeam team(2);
+  const std::vector<TokenId> tokens =
+      token_ids(read_json(GetParam().expected)["prompts"][1]["ids"]);
+  ASSERT_TRUE(GgufExport::open(GetParam().model, TensorType::F32)
+                  .write(folder.path() / "a.gguf", team, [](std::uint64_t) { return true; }));
+  CpuModel original(ModelFiles::open(GetParam().model), Precision::exact, kernels(), team);
+  CpuModel converted(ModelFiles::open(folder.path() / "a.gguf"), Precision::exact, kernels(), team);
+  Sequence a(original);
+  Sequence b(converted);
+  a.prompt(tokens, tokens.size());
+  b.prompt(tokens, tokens.size());
+  expect_same_bits(a.logits(), b.logits(), "f32");
+}
 
 TEST_P(EngineInvarianceTest, ThreadsAndChunksChangeNothing) {
   const std::vector<TokenId> all = tokens(1);

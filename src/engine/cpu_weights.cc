@@ -52,7 +52,7 @@ class Packer {
 
   PackedMatrix matrix(const TensorView& tensor, std::span<const std::uint32_t> order = {}) const {
     const PackedForm form =
-        precision_ == Precision::exact ? PackedForm::float32 : native_form(tensor.type);
+        precision_ == Precision::exact ? PackedForm::float32 : native_form(tensor.used_type());
     return {tensor, form, order, arena_, team_};
   }
 

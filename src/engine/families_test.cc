@@ -18,6 +18,7 @@
 #include "engine/cpu_model.h"
 #include "engine/golden_logits.h"
 #include "formats/test_folder.h"
+#include "model/gguf_export.h"
 
 namespace fathom {
 namespace {
@@ -36,6 +37,34 @@ INSTANTIATE_TEST_SUITE_P(All, FamilyTest, testing::ValuesIn(golden_family_names(
 class FamilyFilesTest : public testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(All, FamilyFilesTest, testing::ValuesIn(golden_families_with_gguf()),
                          golden_test_name);
+
+// A folder converted to float32 is the same model, to the bit; so is one quantised at load and the
+// file of the same type. What GGUF files cannot say is refused.
+TEST_P(FamilyTest, ConvertedIsTheSameModel) {
+  const fs::path source = families() / GetParam();
+  const TestFolder folder;
+  ThreadTeam team(2);
+  const Expected expected(GetParam());
+  for (const TensorType type : {TensorType::F32, TensorType::Q8_0, TensorType::Q4_1}) {
+    const fs::path out = folder.path() / (std::string(info(type).name) + ".gguf");
+    try {
+      (void)GgufExport::open(source, type).write(out, team, [](std::uint64_t) { return true; });
+    } catch (const InputError& error) {
+      const bool refused = GetParam() == "smollm3-window" ||     // its layers without rotation
+                           GetParam() == "mistral-no-window" ||  // its GELU
+                           GetParam() == "gpt2-scaled";          // the scales of its layers
+      EXPECT_TRUE(refused) << error.what();
+      return;
+    }
+    ModelFiles files = ModelFiles::open(source);
+    if (type != TensorType::F32) files.convert_weights(type);
+    CpuModel original(std::move(files), Precision::exact, kernels(), team);
+    CpuModel converted(ModelFiles::open(out), Precision::exact, kernels(), team);
+    const RouteSelector full(Route::full(original.config().depth()));
+    expect_same_bits(run(original, expected, 5, full), run(converted, expected, 5, full),
+                     std::string(info(type).name));
+  }
+}
 
 TEST(Families, AreAllThere) {
   std::vector<ModelFamily> found;

@@ -25,23 +25,7 @@ static_assert(std::endian::native == std::endian::little, "read as a little-endi
 // The format's own limit for keys. Tensor names it limits to 64 bytes, which some writers exceed.
 constexpr std::size_t longest_key = 65535;
 constexpr std::size_t longest_tensor_name = 255;
-constexpr std::uint64_t default_alignment = 32;
 
-enum class ValueType : std::uint32_t {
-  uint8,
-  int8,
-  uint16,
-  int16,
-  uint32,
-  int32,
-  float32,
-  boolean,
-  string,
-  array,
-  uint64,
-  int64,
-  float64,
-};
 constexpr std::uint32_t value_types = 13;
 
 // By GGML's type ids, those no longer in use included.
@@ -52,35 +36,6 @@ constexpr std::array<std::string_view, 42> ggml_type_names{
     "IQ3_S", "IQ2_S",      "IQ4_XS",     "I8",         "I16",      "I32",      "I64",
     "F64",   "IQ1_M",      "BF16",       "Q4_0_4_4",   "Q4_0_4_8", "Q4_0_8_8", "TQ1_0",
     "TQ2_0", "IQ4_NL_4_4", "IQ4_NL_4_8", "IQ4_NL_8_8", "MXFP4",    "NVFP4",    "Q1_0"};
-
-std::optional<TensorType> tensor_type_of_ggml(std::uint32_t id) {
-  switch (id) {
-    case 0:
-      return TensorType::F32;
-    case 1:
-      return TensorType::F16;
-    case 2:
-      return TensorType::Q4_0;
-    case 3:
-      return TensorType::Q4_1;
-    case 6:
-      return TensorType::Q5_0;
-    case 7:
-      return TensorType::Q5_1;
-    case 8:
-      return TensorType::Q8_0;
-    case 12:
-      return TensorType::Q4_K;
-    case 13:
-      return TensorType::Q5_K;
-    case 14:
-      return TensorType::Q6_K;
-    case 30:
-      return TensorType::BF16;
-    default:
-      return std::nullopt;
-  }
-}
 
 bool is_printable_ascii(std::string_view text) {
   return std::ranges::all_of(text, [](char c) { return c >= 0x20 && c < 0x7f; });
@@ -197,44 +152,44 @@ std::vector<std::string> read_strings(Cursor& cursor, std::uint64_t count) {
   return values;
 }
 
-ValueType read_value_type(Cursor& cursor, std::string_view what) {
+GgufType read_value_type(Cursor& cursor, std::string_view what) {
   const auto id = cursor.read<std::uint32_t>(what);
   if (id >= value_types) {
     cursor.fail(fmt::format("{} {} found, 0 to {} expected", what, id, value_types - 1));
   }
-  return static_cast<ValueType>(id);
+  return static_cast<GgufType>(id);
 }
 
 GgufValue read_array(Cursor& cursor) {
-  const ValueType type = read_value_type(cursor, "array element type");
-  if (type == ValueType::array) cursor.fail("an array of arrays found, which is not supported");
+  const GgufType type = read_value_type(cursor, "array element type");
+  if (type == GgufType::array) cursor.fail("an array of arrays found, which is not supported");
   const auto count = cursor.read<std::uint64_t>("an array's length");
   switch (type) {
-    case ValueType::uint8:
+    case GgufType::uint8:
       return read_numbers<std::uint8_t, std::uint64_t>(cursor, count);
-    case ValueType::uint16:
+    case GgufType::uint16:
       return read_numbers<std::uint16_t, std::uint64_t>(cursor, count);
-    case ValueType::uint32:
+    case GgufType::uint32:
       return read_numbers<std::uint32_t, std::uint64_t>(cursor, count);
-    case ValueType::uint64:
+    case GgufType::uint64:
       return read_numbers<std::uint64_t, std::uint64_t>(cursor, count);
-    case ValueType::int8:
+    case GgufType::int8:
       return read_numbers<std::int8_t, std::int64_t>(cursor, count);
-    case ValueType::int16:
+    case GgufType::int16:
       return read_numbers<std::int16_t, std::int64_t>(cursor, count);
-    case ValueType::int32:
+    case GgufType::int32:
       return read_numbers<std::int32_t, std::int64_t>(cursor, count);
-    case ValueType::int64:
+    case GgufType::int64:
       return read_numbers<std::int64_t, std::int64_t>(cursor, count);
-    case ValueType::float32:
+    case GgufType::float32:
       return read_numbers<float, double>(cursor, count);
-    case ValueType::float64:
+    case GgufType::float64:
       return read_numbers<double, double>(cursor, count);
-    case ValueType::boolean:
+    case GgufType::boolean:
       return read_bools(cursor, count);
-    case ValueType::string:
+    case GgufType::string:
       return read_strings(cursor, count);
-    case ValueType::array:
+    case GgufType::array:
       break;
   }
   cursor.fail("unreachable array element type");
@@ -242,31 +197,31 @@ GgufValue read_array(Cursor& cursor) {
 
 GgufValue read_value(Cursor& cursor) {
   switch (read_value_type(cursor, "value type")) {
-    case ValueType::uint8:
+    case GgufType::uint8:
       return std::uint64_t{cursor.read<std::uint8_t>("a uint8")};
-    case ValueType::uint16:
+    case GgufType::uint16:
       return std::uint64_t{cursor.read<std::uint16_t>("a uint16")};
-    case ValueType::uint32:
+    case GgufType::uint32:
       return std::uint64_t{cursor.read<std::uint32_t>("a uint32")};
-    case ValueType::uint64:
+    case GgufType::uint64:
       return cursor.read<std::uint64_t>("a uint64");
-    case ValueType::int8:
+    case GgufType::int8:
       return std::int64_t{cursor.read<std::int8_t>("an int8")};
-    case ValueType::int16:
+    case GgufType::int16:
       return std::int64_t{cursor.read<std::int16_t>("an int16")};
-    case ValueType::int32:
+    case GgufType::int32:
       return std::int64_t{cursor.read<std::int32_t>("an int32")};
-    case ValueType::int64:
+    case GgufType::int64:
       return cursor.read<std::int64_t>("an int64");
-    case ValueType::float32:
+    case GgufType::float32:
       return double{cursor.read<float>("a float32")};
-    case ValueType::float64:
+    case GgufType::float64:
       return cursor.read<double>("a float64");
-    case ValueType::boolean:
+    case GgufType::boolean:
       return cursor.read_bool();
-    case ValueType::string:
+    case GgufType::string:
       return std::string(cursor.read_string("a string"));
-    case ValueType::array:
+    case GgufType::array:
       return read_array(cursor);
   }
   cursor.fail("unreachable value type");
@@ -437,11 +392,13 @@ GgufFile GgufFile::parse(std::string origin, std::span<const std::byte> bytes) {
     const std::string_view key = cursor.read_name("key", longest_key);
     cursor.name(key);
     if (file.metadata_.contains(key)) cursor.fail("the key is there twice");
+    const std::size_t begin = cursor.offset();
     file.metadata_.emplace(key, read_value(cursor));
+    file.entries_.push_back({key, bytes.subspan(begin, cursor.offset() - begin)});
   }
 
   const std::uint64_t alignment =
-      file.find_unsigned("general.alignment").value_or(default_alignment);
+      file.find_unsigned("general.alignment").value_or(default_gguf_alignment);
   if (!std::has_single_bit(alignment) || alignment > std::numeric_limits<std::uint32_t>::max()) {
     throw FileError(file.path(), key_place("general.alignment"),
                     fmt::format("{} found, a power of two below 2^32 expected", alignment));

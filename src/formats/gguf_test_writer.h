@@ -68,7 +68,7 @@ class GgufTestWriter {
                              const std::vector<std::size_t>& shape,
                              std::span<const std::byte> bytes) {
     const std::vector<std::uint64_t> innermost_first(shape.rbegin(), shape.rend());
-    return add_raw_tensor(name, ggml_type(type), innermost_first, std::nullopt, bytes);
+    return add_raw_tensor(name, info(type).ggml_id, innermost_first, std::nullopt, bytes);
   }
   /// The same with float32 elements.
   GgufTestWriter& add_tensor(std::string_view name, const std::vector<std::size_t>& shape,
@@ -156,33 +156,6 @@ class GgufTestWriter {
     Bytes bytes = bytes_of(static_cast<std::uint64_t>(text.size()));
     append(bytes, std::as_bytes(std::span(text)));
     return bytes;
-  }
-  static std::uint32_t ggml_type(TensorType type) {
-    switch (type) {
-      case TensorType::F32:
-        return 0;
-      case TensorType::F16:
-        return 1;
-      case TensorType::Q4_0:
-        return 2;
-      case TensorType::Q4_1:
-        return 3;
-      case TensorType::Q5_0:
-        return 6;
-      case TensorType::Q5_1:
-        return 7;
-      case TensorType::Q8_0:
-        return 8;
-      case TensorType::Q4_K:
-        return 12;
-      case TensorType::Q5_K:
-        return 13;
-      case TensorType::Q6_K:
-        return 14;
-      case TensorType::BF16:
-        return 30;
-    }
-    throw std::invalid_argument("no such tensor type");
   }
 
  private:

@@ -166,4 +166,13 @@ HuggingFaceFolder HuggingFaceFolder::open(const std::filesystem::path& path) {
           .tensors = open_weights(path)};
 }
 
+std::string HuggingFaceFolder::special_token(std::string_view key) const {
+  if (!tokenizer_config) return {};
+  const JsonFields fields((path / "tokenizer_config.json").string(), *tokenizer_config);
+  const auto where = tokenizer_config->find(key);
+  if (where == tokenizer_config->end() || where->is_null()) return {};
+  if (where->is_object()) return fields.find_object(key)->require_string("content");
+  return fields.require_string(key);
+}
+
 }  // namespace fathom

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include <nlohmann/json.hpp>
 
@@ -25,6 +26,10 @@ struct HuggingFaceFolder {
 
   /// Throws FileError if a file is missing, damaged, or disagrees with another.
   static HuggingFaceFolder open(const std::filesystem::path& path);
+
+  /// The text that tokenizer_config.json gives for a token ("bos_token"): as a string, or as an
+  /// object with the text in "content". Empty if it names none. Throws FileError if it is neither.
+  [[nodiscard]] std::string special_token(std::string_view key) const;
 };
 
 }  // namespace fathom

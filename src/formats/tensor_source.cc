@@ -17,6 +17,11 @@ std::size_t TensorView::elements() const {
   return n;
 }
 
+std::size_t TensorView::used_bytes() const {
+  if (!converted) return bytes.size();
+  return elements() / info(*converted).block_elements * info(*converted).block_bytes;
+}
+
 std::size_t tensor_bytes(TensorType type, std::span<const std::size_t> shape) {
   const TensorTypeInfo& type_info = info(type);
   constexpr std::size_t limit = std::numeric_limits<std::size_t>::max();

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,8 +20,14 @@ struct TensorView {
   TensorType type = TensorType::F32;
   std::vector<std::size_t> shape;    ///< outermost dimension first: a matrix is {rows, columns}
   std::span<const std::byte> bytes;  ///< exactly what type and shape need
+  /// The type that rows are converted to where they are read (formats/quantize.h); that they are
+  /// stored in, if nothing is said.
+  std::optional<TensorType> converted = std::nullopt;
 
   [[nodiscard]] std::size_t elements() const;
+  /// The type of the elements as they are used, and the bytes they would take.
+  [[nodiscard]] TensorType used_type() const { return converted.value_or(type); }
+  [[nodiscard]] std::size_t used_bytes() const;
 };
 
 /// Bytes that a tensor of this type and shape takes. Throws InputError if a row is no whole number

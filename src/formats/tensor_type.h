@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 namespace fathom {
@@ -26,9 +27,13 @@ struct TensorTypeInfo {
   std::string_view name;
   std::size_t block_elements;  ///< elements in one block; 1 for the float types
   std::size_t block_bytes;     ///< bytes of one block
+  std::uint32_t ggml_id;       ///< the number that GGUF files have for it
 };
 
 /// Name and sizes of a type.
 const TensorTypeInfo& info(TensorType type);
+
+/// The type that GGUF files number so, if it is one of these.
+std::optional<TensorType> tensor_type_of_ggml(std::uint32_t id);
 
 }  // namespace fathom

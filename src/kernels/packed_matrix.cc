@@ -6,7 +6,11 @@
 #include <stdexcept>
 #include <vector>
 
+#include <fmt/format.h>
+
+#include "base/error.h"
 #include "formats/dequantize.h"
+#include "formats/quantize.h"
 
 namespace fathom {
 namespace {
@@ -218,7 +222,8 @@ PackedMatrix::PackedMatrix(const TensorView& tensor, PackedForm form,
       form_(form),
       panel_bytes_(panel_step_bytes(form) *
                    (is_integer(form) ? columns_ / block_inputs : columns_)) {
-  if (form != PackedForm::float32 && form != native_form(tensor.type)) {
+  const TensorType type = tensor.used_type();
+  if (form != PackedForm::float32 && form != native_form(type)) {
     throw std::logic_error("a packed form is the type's own or float32");
   }
   if (!row_order.empty() && row_order.size() != rows_) {
@@ -232,21 +237,32 @@ PackedMatrix::PackedMatrix(const TensorView& tensor, PackedForm form,
   };
   team.run_shares(panels(), 1, [&](std::size_t begin, std::size_t end) {
     std::vector<float> widened(form == PackedForm::float32 ? columns_ : 0);
+    RowConverter converter(tensor.type, type, columns_);
+    std::vector<std::byte> converted(tensor.converted ? converter.to_bytes() : 0);
+    const auto row_to_pack = [&](std::size_t r) -> std::span<const std::byte> {
+      if (!tensor.converted) return source_row(r);
+      try {
+        converter.convert(source_row(r), converted);
+      } catch (const InputError& error) {
+        throw InputError(fmt::format("tensor '{}': {}", tensor.name, error.what()));
+      }
+      return converted;
+    };
     for (std::size_t p = begin; p < end; ++p) {
       std::byte* const panel = data.data() + p * panel_bytes_;
       const std::size_t lanes = std::min(panel_rows, rows_ - p * panel_rows);
       // Lanes without a row read as zeros; bits that rows share start at zero too.
       if (lanes < panel_rows) std::memset(panel, 0, panel_bytes_);
       for (std::size_t lane = 0; lane < lanes; ++lane) {
-        const std::span<const std::byte> row = source_row(p * panel_rows + lane);
+        const std::span<const std::byte> row = row_to_pack(p * panel_rows + lane);
         if (is_integer(form)) {
           QuantizedBlock block;
           for (std::size_t b = 0; b < columns_ / block_inputs; ++b) {
-            read_block(tensor.type, row.data(), b, block);
+            read_block(type, row.data(), b, block);
             write_block(form, block, lane, panel + b * panel_step_bytes(form));
           }
         } else if (form == PackedForm::float32) {
-          dequantize(tensor.type, row, widened);
+          dequantize(type, row, widened);
           for (std::size_t c = 0; c < columns_; ++c) {
             std::memcpy(panel + (c * panel_rows + lane) * 4, &widened[c], 4);
           }

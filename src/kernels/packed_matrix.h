@@ -18,9 +18,11 @@ PackedForm native_form(TensorType type);
 /// A weight matrix in the layout the kernels read.
 class PackedMatrix {
  public:
-  /// Packs a [rows][columns] tensor into `form`, which must be native_form(tensor.type) or float32.
+  /// Packs a [rows][columns] tensor, as the type it is used in, into `form`, which must be that
+  /// type's native_form() or float32.
   /// `row_order`, if not empty, says which row of the tensor becomes each row of the matrix. The
-  /// weights lie in `arena`, which must outlive the matrix.
+  /// weights lie in `arena`, which must outlive the matrix. Throws InputError if a weight does not
+  /// fit the type that the tensor is converted to.
   PackedMatrix(const TensorView& tensor, PackedForm form, std::span<const std::uint32_t> row_order,
                Arena& arena, ThreadTeam& team);
 

@@ -49,6 +49,9 @@ ModelFamily find_family(std::span<const FamilyName> known, std::string_view name
 /// those there are.
 Activation find_activation(std::string_view name, std::string_view key, const Place& place);
 
+/// A name by which find_activation() finds it.
+std::string_view name(Activation activation);
+
 /// What a family is without regard to its file.
 ModelConfig family_defaults(ModelFamily family);
 

@@ -89,6 +89,13 @@ Activation find_activation(std::string_view name, std::string_view key, const Pl
   return find_named(activations, name, key, place).activation;
 }
 
+std::string_view name(Activation activation) {
+  for (const NamedActivation& known : activations) {
+    if (known.activation == activation) return known.name;
+  }
+  return "";
+}
+
 ModelConfig family_defaults(ModelFamily family) {
   ModelConfig config;
   config.family = family;

@@ -1,6 +1,7 @@
 #include "model/model_files.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include <fmt/format.h>
@@ -9,6 +10,8 @@
 #include "formats/gguf.h"
 #include "formats/huggingface_folder.h"
 #include "formats/json_file.h"
+#include "model/gguf_names.h"
+#include "model/weight_types.h"
 
 namespace fathom {
 namespace {
@@ -74,14 +77,6 @@ ModelFiles open_gguf(const std::filesystem::path& path) {
   return model;
 }
 
-// tokenizer_config.json gives a token as its text or as an object with its text in "content".
-std::string token_text(const JsonFields& json, std::string_view key) {
-  const auto where = json.object().find(key);
-  if (where == json.object().end() || where->is_null()) return {};
-  if (where->is_object()) return json.find_object(key)->require_string("content");
-  return json.require_string(key);
-}
-
 ModelFiles open_folder(const std::filesystem::path& path) {
   HuggingFaceFolder folder = HuggingFaceFolder::open(path);
   const JsonFields json((path / "config.json").string(), folder.config);
@@ -112,17 +107,14 @@ ModelFiles open_folder(const std::filesystem::path& path) {
     add_ends(JsonFields((path / "generation_config.json").string(), *folder.generation_config));
   }
   if (model.end_tokens.empty()) add_ends(json);
-  if (folder.tokenizer_config) {
-    const JsonFields fields((path / "tokenizer_config.json").string(), *folder.tokenizer_config);
-    model.bos_text = token_text(fields, "bos_token");
-    model.eos_text = token_text(fields, "eos_token");
-  }
+  model.bos_text = folder.special_token("bos_token");
+  model.eos_text = folder.special_token("eos_token");
   return model;
 }
 
 void add(PartSize& size, const TensorView& tensor) {
   size.parameters += tensor.elements();
-  size.bytes += tensor.bytes.size();
+  size.bytes += tensor.used_bytes();
 }
 
 void add(PartSize& size, const std::optional<TensorView>& tensor) {
@@ -161,6 +153,15 @@ ModelFiles ModelFiles::open(const std::filesystem::path& path) {
     throw FileError(path.string(), "", "no such file or folder");
   }
   return open_gguf(path);
+}
+
+void ModelFiles::convert_weights(TensorType type) {
+  for_each_weight(tensors, [&](const GgufWeight& weight, TensorView& tensor) {
+    const TensorUse use = tensor_use(weight.name, tensor.shape.size(), config.tied_head);
+    if (use == TensorUse::precise) return;  // read as float32 whatever its type is
+    const TensorType used = weight_type(type, use, weight.shape());
+    tensor.converted = used == tensor.type ? std::nullopt : std::optional(used);
+  });
 }
 
 PartSize ModelSizes::total() const {
@@ -209,7 +210,7 @@ TokenBytes stored_token_bytes(const ModelTensors& tensors, const ModelConfig& co
   const ModelSizes sizes = model_sizes(tensors);
   TokenBytes bytes;
   bytes.head =
-      sizes.output_norm.bytes + (tensors.head ? *tensors.head : tensors.embedding).bytes.size();
+      sizes.output_norm.bytes + (tensors.head ? *tensors.head : tensors.embedding).used_bytes();
   for (const PartSize& layer : sizes.layers) bytes.layers.push_back(layer.bytes);
   bytes.cache_per_position = 2 * config.kv_width() * cache_element_bytes;
   return bytes;

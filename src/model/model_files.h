@@ -31,9 +31,13 @@ struct ModelFiles {
   /// Opens a GGUF file or a folder. Throws FileError on anything that is damaged, missing,
   /// contradictory or not supported.
   static ModelFiles open(const std::filesystem::path& path);
+
+  /// From here on the weights are read as those of this model converted to `type`, which
+  /// quantize() can make, into a file (model/gguf_export.h).
+  void convert_weights(TensorType type);
 };
 
-/// Parameters and stored bytes by part.
+/// Parameters and bytes by part: stored ones, or those of the type that weights are converted to.
 struct PartSize {
   std::uint64_t parameters = 0;
   std::uint64_t bytes = 0;

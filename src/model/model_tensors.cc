@@ -7,52 +7,19 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "model/gguf_names.h"
 
 namespace fathom {
 namespace {
 
-/// The names of a family in one kind of file; {} stands for the layer, from 0. What a family lacks
-/// stays empty.
-struct Names {
-  std::string_view prefix;  // of all but the head; base models are stored without
-  std::string_view embedding, positions, project_in, project_out, output_norm, head;
-  std::string_view attention_norm, query, key, value, query_norm, key_norm;
-  std::string_view query_key_value;  // where the three are one tensor
-  std::string_view attention_output, attention_output_norm;
-  std::string_view ffn_norm, gate, up, down, ffn_output_norm;
-  bool inputs_first = false;  // linear maps are stored as [inputs][outputs]
-};
-
-constexpr Names gguf_names{
-    .embedding = "token_embd",
-    .positions = "position_embd",
-    .project_in = "token_embd_project_in",
-    .project_out = "output_project_out",
-    .output_norm = "output_norm",
-    .head = "output",
-    .attention_norm = "blk.{}.attn_norm",
-    .query = "blk.{}.attn_q",
-    .key = "blk.{}.attn_k",
-    .value = "blk.{}.attn_v",
-    .query_norm = "blk.{}.attn_q_norm",
-    .key_norm = "blk.{}.attn_k_norm",
-    .attention_output = "blk.{}.attn_output",
-    .attention_output_norm = "blk.{}.post_attention_norm",
-    .ffn_norm = "blk.{}.ffn_norm",
-    .gate = "blk.{}.ffn_gate",
-    .up = "blk.{}.ffn_up",
-    .down = "blk.{}.ffn_down",
-    .ffn_output_norm = "blk.{}.post_ffw_norm",
-};
-
-constexpr Names gguf_gpt2_names() {
-  Names names = gguf_names;
+constexpr TensorNames gguf_gpt2_names() {
+  TensorNames names = gguf_tensor_names;
   names.query_key_value = "blk.{}.attn_qkv";
   return names;
 }
 
 // Of Llama and those like it.
-constexpr Names gated_names{
+constexpr TensorNames gated_names{
     .prefix = "model.",
     .embedding = "embed_tokens",
     .output_norm = "norm",
@@ -70,15 +37,15 @@ constexpr Names gated_names{
     .down = "layers.{}.mlp.down_proj",
 };
 
-constexpr Names gemma3_names() {
-  Names names = gated_names;
+constexpr TensorNames gemma3_names() {
+  TensorNames names = gated_names;
   names.attention_output_norm = "layers.{}.post_attention_layernorm";
   names.ffn_norm = "layers.{}.pre_feedforward_layernorm";
   names.ffn_output_norm = "layers.{}.post_feedforward_layernorm";
   return names;
 }
 
-constexpr Names opt_names{
+constexpr TensorNames opt_names{
     .prefix = "model.",
     .embedding = "decoder.embed_tokens",
     .positions = "decoder.embed_positions",
@@ -96,7 +63,7 @@ constexpr Names opt_names{
     .down = "decoder.layers.{}.fc2",
 };
 
-constexpr Names gpt2_names{
+constexpr TensorNames gpt2_names{
     .prefix = "transformer.",
     .embedding = "wte",
     .positions = "wpe",
@@ -111,9 +78,9 @@ constexpr Names gpt2_names{
     .inputs_first = true,
 };
 
-Names names_of(ModelFamily family, TensorNaming naming) {
+TensorNames names_of(ModelFamily family, TensorNaming naming) {
   if (naming == TensorNaming::gguf) {
-    return family == ModelFamily::gpt2 ? gguf_gpt2_names() : gguf_names;
+    return family == ModelFamily::gpt2 ? gguf_gpt2_names() : gguf_tensor_names;
   }
   switch (family) {
     case ModelFamily::gemma3:
@@ -279,7 +246,7 @@ class Finder {
 
   const TensorSource& source_;
   const ModelConfig& config_;
-  Names names_;
+  TensorNames names_;
 };
 
 }  // namespace

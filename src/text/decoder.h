@@ -23,9 +23,11 @@ struct DecoderRules {
   struct Strip {
     std::string text;
     std::size_t most = 0;
+    friend bool operator==(const Strip&, const Strip&) = default;
   };
   std::optional<Strip> strip;
   std::string not_in_first;  ///< if not empty: left out of the first token, before replacements
+  friend bool operator==(const DecoderRules&, const DecoderRules&) = default;
 };
 
 /// What a token stands for.

@@ -11,10 +11,13 @@
 namespace fathom {
 
 /// Brings the text into Unicode's normalization form C.
-struct NfcStep {};
+struct NfcStep {
+  friend bool operator==(const NfcStep&, const NfcStep&) = default;
+};
 /// Puts a text before every text that is not empty.
 struct PrependStep {
   std::string text;
+  friend bool operator==(const PrependStep&, const PrependStep&) = default;
 };
 
 using NormalizerStep = std::variant<NfcStep, PrependStep, Replacement>;

@@ -138,8 +138,11 @@ class SyntaxCheck {
 
 struct Pattern::Compiled {
   pcre2_code* code = nullptr;
+  std::string expression;
+  std::uint32_t options;
 
-  explicit Compiled(pcre2_code* c) : code(c) {}
+  Compiled(pcre2_code* c, std::string_view e, std::uint32_t o)
+      : code(c), expression(e), options(o) {}
   ~Compiled() { pcre2_code_free(code); }
   Compiled(const Compiled&) = delete;
   Compiled& operator=(const Compiled&) = delete;
@@ -204,7 +207,7 @@ Pattern Pattern::compile(std::string_view expression, std::uint32_t options) {
     throw problem_with(expression, fmt::format("is wrong at byte {}: {}", offset,
                                                reinterpret_cast<const char*>(message.data())));
   }
-  auto compiled = std::make_shared<const Compiled>(code);
+  auto compiled = std::make_shared<const Compiled>(code, expression, options);
   std::uint32_t may_be_empty = 0;
   pcre2_pattern_info(code, PCRE2_INFO_MATCHEMPTY, &may_be_empty);
   if (may_be_empty != 0) {
@@ -224,6 +227,11 @@ Pattern Pattern::regex(std::string_view expression) {
 Pattern Pattern::literal(std::string_view text) {
   if (!is_utf8(text)) throw InputError("the pattern is not UTF-8");
   return compile(text, PCRE2_LITERAL);
+}
+
+bool operator==(const Pattern& a, const Pattern& b) {
+  return a.compiled_->expression == b.compiled_->expression &&
+         a.compiled_->options == b.compiled_->options;
 }
 
 Pattern::Matcher::Matcher(const Pattern& pattern)

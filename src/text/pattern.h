@@ -20,6 +20,9 @@ class Pattern {
   /// Matches exactly this text, which must not be empty.
   static Pattern literal(std::string_view text);
 
+  /// Whether both say the same, word for word.
+  friend bool operator==(const Pattern& a, const Pattern& b);
+
   /// What one thread needs to match.
   class Matcher {
    public:

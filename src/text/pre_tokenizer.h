@@ -15,6 +15,7 @@ namespace fathom {
 /// Sets characters of the number categories apart.
 struct DigitsStage {
   enum class Grouping { individual, runs } grouping = Grouping::individual;
+  friend bool operator==(const DigitsStage&, const DigitsStage&) = default;
 };
 
 /// Cuts at delimiters: the matches of a pattern, or what lies between them.
@@ -28,10 +29,13 @@ struct SplitStage {
     merged_with_next,      ///< a delimiter begins the piece after it
   } behavior = Behavior::isolated;
   enum class Delimiters { matches, between } delimiters = Delimiters::matches;
+  friend bool operator==(const SplitStage&, const SplitStage&) = default;
 };
 
 /// Puts a space before every piece that does not begin with one.
-struct PrefixSpaceStage {};
+struct PrefixSpaceStage {
+  friend bool operator==(const PrefixSpaceStage&, const PrefixSpaceStage&) = default;
+};
 
 /// Writes spaces as another text.
 struct MetaspaceStage {
@@ -45,6 +49,7 @@ struct MetaspaceStage {
     nowhere,
     before_spaces,  ///< each begins a new piece
   } cut = Cut::before_spaces;
+  friend bool operator==(const MetaspaceStage&, const MetaspaceStage&) = default;
 };
 
 using PreTokenizerStage = std::variant<DigitsStage, SplitStage, PrefixSpaceStage, MetaspaceStage>;

@@ -10,6 +10,7 @@ namespace fathom {
 struct Replacement {
   std::string pattern;  ///< not empty
   std::string content;
+  friend bool operator==(const Replacement&, const Replacement&) = default;
 };
 
 /// The text after all replacements, one after another; of overlapping occurrences the first.

@@ -62,6 +62,7 @@ class Tokenizer {
   struct Data;
 
   explicit Tokenizer(std::shared_ptr<const Data> data) : data_(std::move(data)) {}
+  [[nodiscard]] const Data& data() const { return *data_; }
 
  private:
   friend class StreamDecoder;

@@ -1,3 +1,5 @@
+#include "text/tokenizer_folder.h"
+
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
@@ -220,8 +222,9 @@ void set_class(TokenizerParts& parts, const JsonNode& config) {
   }
 }
 
-Tokenizer from_vocabulary_and_merges(const std::filesystem::path& folder, const JsonNode& config,
-                                     std::optional<std::size_t> embedding_rows) {
+void read_vocabulary_and_merges(const std::filesystem::path& folder, const JsonNode& config,
+                                std::optional<std::size_t> embedding_rows,
+                                const std::function<void(TokenizerParts)>& use) {
   const std::string vocabulary_file = (folder / "vocab.json").string();
   const std::string merges_file = (folder / "merges.txt").string();
   const nlohmann::json json = read_json_object(vocabulary_file, largest_tokenizer_file);
@@ -249,13 +252,14 @@ Tokenizer from_vocabulary_and_merges(const std::filesystem::path& folder, const 
   if (!bos) bos = named_token(special.node(), "bos_token");
   if (!bos && find_token(parts, end_of_text)) bos = end_of_text;
   set_beginning_of_text(parts, config, bos);
-  return build(std::move(parts));
+  use(std::move(parts));
 }
 
 }  // namespace
 
-Tokenizer Tokenizer::from_folder(const std::filesystem::path& folder,
-                                 std::optional<std::size_t> embedding_rows) {
+void read_tokenizer_folder(const std::filesystem::path& folder,
+                           std::optional<std::size_t> embedding_rows,
+                           const std::function<void(TokenizerParts)>& use) {
   const OptionalFile config(folder / "tokenizer_config.json");
   const std::filesystem::path whole = folder / "tokenizer.json";
   if (is_file(whole)) {
@@ -264,10 +268,12 @@ Tokenizer Tokenizer::from_folder(const std::filesystem::path& folder,
     TokenizerParts parts = read_tokenizer_json(JsonNode(file, json, ""));
     if (embedding_rows) leave_out_tokens_from(*embedding_rows, parts);
     set_beginning_of_text(parts, config.node(), named_token(config.node(), "bos_token"));
-    return build(std::move(parts));
+    use(std::move(parts));
+    return;
   }
   if (is_file(folder / "vocab.json") && is_file(folder / "merges.txt")) {
-    return from_vocabulary_and_merges(folder, config.node(), embedding_rows);
+    read_vocabulary_and_merges(folder, config.node(), embedding_rows, use);
+    return;
   }
   for (const std::string_view other : {"tokenizer.model", "tekken.json", "vocab.json"}) {
     if (!is_file(folder / other)) continue;
@@ -276,6 +282,14 @@ Tokenizer Tokenizer::from_folder(const std::filesystem::path& folder,
   }
   throw FileError(folder.string(), "tokenizer.json",
                   "missing; it or vocab.json with merges.txt is expected");
+}
+
+Tokenizer Tokenizer::from_folder(const std::filesystem::path& folder,
+                                 std::optional<std::size_t> embedding_rows) {
+  std::optional<Tokenizer> tokenizer;
+  read_tokenizer_folder(folder, embedding_rows,
+                        [&](TokenizerParts parts) { tokenizer = build(std::move(parts)); });
+  return std::move(tokenizer).value();
 }
 
 }  // namespace fathom

@@ -1,3 +1,5 @@
+#include "text/tokenizer_gguf.h"
+
 #include <array>
 #include <cstdint>
 #include <utility>
@@ -7,7 +9,6 @@
 #include "base/error.h"
 #include "formats/printable.h"
 #include "text/tokenizer.h"
-#include "text/tokenizer_parts.h"
 
 namespace fathom {
 namespace {
@@ -19,43 +20,35 @@ constexpr std::string_view scores_key = "tokenizer.ggml.scores";
 
 using Alphabet = TokenizerParts::Alphabet;
 
-/// The values of tokenizer.ggml.token_type.
-enum TokenType : std::int64_t {
-  Normal = 1,
-  Unknown = 2,
-  Control = 3,
-  UserDefined = 4,
-  Unused = 5,
-  Byte = 6,
-};
-
 TokenId id_of(std::size_t index) { return TokenId(static_cast<std::int32_t>(index)); }
 
 /// Kinds of pre-tokenizers of byte-level files.
 enum class Family { gpt2, smollm, llama3, qwen2, tekken };
 
+struct FamilyName {
+  std::string_view name;
+  Family family;
+};
+/// llama.cpp's names, of each family first the one that is written. "opt" is our own: OPT cuts
+/// texts as GPT-2 does.
+constexpr std::array family_names = {FamilyName{"gpt-2", Family::gpt2},
+                                     FamilyName{"gpt2", Family::gpt2},
+                                     FamilyName{"default", Family::gpt2},
+                                     FamilyName{"opt", Family::gpt2},
+                                     FamilyName{"smollm", Family::smollm},
+                                     FamilyName{"starcoder", Family::smollm},
+                                     FamilyName{"llama-bpe", Family::llama3},
+                                     FamilyName{"llama3", Family::llama3},
+                                     FamilyName{"llama-v3", Family::llama3},
+                                     FamilyName{"qwen2", Family::qwen2},
+                                     FamilyName{"deepseek-r1-qwen", Family::qwen2},
+                                     FamilyName{"tekken", Family::tekken}};
+
 Family family_named(const GgufFile& file) {
   constexpr std::string_view key = "tokenizer.ggml.pre";
-  struct Name {
-    std::string_view name;
-    Family family;
-  };
-  // llama.cpp's names. "opt" is our own: OPT cuts texts as GPT-2 does.
-  constexpr std::array names = {Name{"gpt-2", Family::gpt2},
-                                Name{"gpt2", Family::gpt2},
-                                Name{"default", Family::gpt2},
-                                Name{"opt", Family::gpt2},
-                                Name{"smollm", Family::smollm},
-                                Name{"starcoder", Family::smollm},
-                                Name{"llama-bpe", Family::llama3},
-                                Name{"llama3", Family::llama3},
-                                Name{"llama-v3", Family::llama3},
-                                Name{"qwen2", Family::qwen2},
-                                Name{"deepseek-r1-qwen", Family::qwen2},
-                                Name{"tekken", Family::tekken}};
   const std::string* const name = file.find_string(key);
   if (name == nullptr) return Family::gpt2;
-  for (const Name& known : names) {
+  for (const FamilyName& known : family_names) {
     if (known.name == *name) return known.family;
   }
   throw FileError(file.path(), key,
@@ -98,22 +91,23 @@ void set_tokens(TokenizerParts& parts, const GgufFile& file) {
   }
   parts.vocabulary.reserve(tokens.size());
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    const std::int64_t type = types ? (*types)[i] : Normal;
+    const std::int64_t type = types ? (*types)[i] : gguf_token_type::normal;
     const auto fail = [&](std::string_view problem) {
       throw FileError(file.path(), fmt::format("{}[{}]", types_key, i), problem);
     };
-    if (type < Normal || type > Byte) fail(fmt::format("type {}, which is none of 1 to 6", type));
-    if (type == Byte && parts.alphabet == Alphabet::bytes) {
+    if (type < gguf_token_type::normal || type > gguf_token_type::byte)
+      fail(fmt::format("type {}, which is none of 1 to 6", type));
+    if (type == gguf_token_type::byte && parts.alphabet == Alphabet::bytes) {
       fail("a byte token, which a byte-level BPE does not have");
     }
-    if (type == Byte && !byte_named_by(tokens[i])) {
+    if (type == gguf_token_type::byte && !byte_named_by(tokens[i])) {
       fail(fmt::format("a byte token with the text {}, \"<0x00>\" to \"<0xFF>\" expected",
                        printable_name(tokens[i])));
     }
-    const bool special = type == Control || type == Unknown;
+    const bool special = type == gguf_token_type::control || type == gguf_token_type::unknown;
     parts.vocabulary.push_back({tokens[i], !special});
-    if (type == Unknown && !parts.unknown.token) parts.unknown.token = id_of(i);
-    if (!special && type != UserDefined) continue;
+    if (type == gguf_token_type::unknown && !parts.unknown.token) parts.unknown.token = id_of(i);
+    if (!special && type != gguf_token_type::user_defined) continue;
     if (tokens[i].empty()) fail("a control, unknown or user-defined token without text");
     AddedToken token;
     token.content = tokens[i];
@@ -225,6 +219,22 @@ TokenizerParts sentencepiece_parts(const GgufFile& file) {
 }
 
 }  // namespace
+
+std::optional<GgufPreTokenizer> gguf_pre_tokenizer(const TokenizerParts& parts) {
+  const auto likeness = [&](const auto& other) {
+    return 2 * static_cast<int>(other.normalizer == parts.normalizer) +
+           static_cast<int>(other.whole_words == parts.whole_words);
+  };
+  std::optional<GgufPreTokenizer> best;
+  for (const FamilyName& known : family_names) {
+    TokenizerParts family;
+    set_family(family, known.family);
+    if (family.pre_tokenizer != parts.pre_tokenizer) continue;
+    if (best && likeness(family) <= likeness(*best)) continue;
+    best = {known.name, std::move(family.normalizer), family.whole_words};
+  }
+  return best;
+}
 
 Tokenizer Tokenizer::from_gguf(const GgufFile& file) {
   constexpr std::string_view model_key = "tokenizer.ggml.model";

@@ -1,0 +1,89 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "formats/tensor_source.h"
+#include "model/model_config.h"
+#include "model/model_tensors.h"
+
+// What GGUF files call things, for who reads them and who writes them.
+
+namespace fathom {
+
+/// The names of a family in one kind of file, without ".weight" and ".bias"; {} stands for the
+/// layer, from 0. What a family lacks stays empty.
+struct TensorNames {
+  std::string_view prefix;  ///< of all but the head; base models are stored without
+  std::string_view embedding, positions, project_in, project_out, output_norm, head;
+  std::string_view attention_norm, query, key, value, query_norm, key_norm;
+  std::string_view query_key_value;  ///< where the three are one tensor
+  std::string_view attention_output, attention_output_norm;
+  std::string_view ffn_norm, gate, up, down, ffn_output_norm;
+  bool inputs_first = false;  ///< linear maps are stored as [inputs][outputs]
+};
+
+/// llama.cpp's, for all architectures that have the role.
+inline constexpr TensorNames gguf_tensor_names{
+    .embedding = "token_embd",
+    .positions = "position_embd",
+    .project_in = "token_embd_project_in",
+    .project_out = "output_project_out",
+    .output_norm = "output_norm",
+    .head = "output",
+    .attention_norm = "blk.{}.attn_norm",
+    .query = "blk.{}.attn_q",
+    .key = "blk.{}.attn_k",
+    .value = "blk.{}.attn_v",
+    .query_norm = "blk.{}.attn_q_norm",
+    .key_norm = "blk.{}.attn_k_norm",
+    .attention_output = "blk.{}.attn_output",
+    .attention_output_norm = "blk.{}.post_attention_norm",
+    .ffn_norm = "blk.{}.ffn_norm",
+    .gate = "blk.{}.ffn_gate",
+    .up = "blk.{}.ffn_up",
+    .down = "blk.{}.ffn_down",
+    .ffn_output_norm = "blk.{}.post_ffw_norm",
+};
+
+/// The divisors of rotary frequencies, where a file has them.
+inline constexpr std::string_view gguf_rotary_factors = "rope_freqs.weight";
+
+/// How GGUF files of a family differ from its Hugging Face folders.
+struct GgufFamily {
+  std::string_view architecture;  ///< general.architecture, which also begins the family's keys
+  RotaryPairing pairing;          ///< of the rows of query and key weights
+};
+GgufFamily gguf_family(ModelFamily family);
+
+/// How a row of a query or key weight is found in another pairing: element i says which row of a
+/// matrix stored in `from` comes i-th in `to`. Empty if they are the same.
+std::vector<std::uint32_t> pairing_order(RotaryPairing from, RotaryPairing to, std::size_t heads,
+                                         std::size_t head_dim);
+
+/// A weight with its name in GGUF files.
+struct GgufWeight {
+  /// What may be laid out otherwise in GGUF files.
+  enum class Kind { other, query, key, value, norm };
+  std::string name;
+  TensorView tensor;
+  Kind kind = Kind::other;
+  std::optional<ColumnRange> columns;  ///< as in LinearTensors
+
+  /// [outputs][inputs] of a linear map, whichever come first in the file.
+  [[nodiscard]] std::vector<std::size_t> shape() const;
+};
+/// All weights of a model in the order of a forward pass. Queries, keys and values that lie in one
+/// tensor with their inputs first are one weight, as in GPT-2's GGUF files.
+std::vector<GgufWeight> gguf_weights(const ModelTensors& tensors);
+/// Visits every weight where it is, with what GGUF files would call it.
+void for_each_weight(
+    ModelTensors& tensors,
+    const std::function<void(const GgufWeight& weight, TensorView& tensor)>& visit);
+
+}  // namespace fathom
