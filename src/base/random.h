@@ -13,7 +13,9 @@ enum class RandomPurpose : std::uint32_t {
   gate = 3,
   resample = 4,
   split = 5,
-  half = 6
+  half = 6,
+  batch = 7,  ///< which rows train together
+  training_route = 8
 };
 
 /// A draw's key: everything it depends on, so that a result does not depend on batching, threads or

@@ -162,7 +162,7 @@ TEST_P(TinyModelTest, QuantizedAtLoadIsTheConvertedFileToTheBit) {
   const TestFolder folder;
   ThreadTeam team(2);
   const std::vector<TokenId> tokens =
-      token_ids(read_json(GetParam().expected)["prompts"][1]["ids"]);
+      golden_tokens(read_golden(GetParam().expected)["prompts"][1]["ids"]);
   for (const TensorType type : {TensorType::Q8_0, TensorType::Q4_0, TensorType::Q4_1}) {
     const std::filesystem::path path = folder.path() / (std::string(info(type).name) + ".gguf");
     ASSERT_TRUE(GgufExport::open(GetParam().model, type).write(path, team, [](std::uint64_t) {
@@ -190,7 +190,7 @@ TEST_P(TinyModelTest, ConvertedToFloat32IsTheSameModel) {
   const TestFolder folder;
   ThreadTeam team(2);
   const std::vector<TokenId> tokens =
-      token_ids(read_json(GetParam().expected)["prompts"][1]["ids"]);
+      golden_tokens(read_golden(GetParam().expected)["prompts"][1]["ids"]);
   ASSERT_TRUE(GgufExport::open(GetParam().model, TensorType::F32)
                   .write(folder.path() / "a.gguf", team, [](std::uint64_t) { return true; }));
   CpuModel original(ModelFiles::open(GetParam().model), Precision::exact, kernels(), team);

@@ -1,6 +1,7 @@
 #include "nn/device.h"
 
 #include <ATen/Context.h>
+#include <ATen/Parallel.h>
 #include <stdexcept>
 #include <string>
 
@@ -19,6 +20,8 @@ TorchType parse_torch_type(std::string_view text) {
   if (text == "bfloat16") return TorchType::bfloat16;
   throw InputError("--dtype " + std::string(text) + ": expected float32 or bfloat16");
 }
+
+void set_torch_threads(int threads) { at::set_num_threads(threads); }
 
 at::Device torch_device(TorchDevice device) {
   if (device == TorchDevice::cpu) return at::kCPU;

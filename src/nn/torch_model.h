@@ -19,6 +19,9 @@ enum class TorchType { float32, bfloat16, float64 };
 TorchDevice parse_torch_device(std::string_view text);  ///< "cpu" or "cuda", else InputError
 TorchType parse_torch_type(std::string_view text);  ///< "float32" or "bfloat16", else InputError
 
+/// How many threads torch computes with on a CPU.
+void set_torch_threads(int threads);
+
 struct TorchOptions {
   TorchDevice device = TorchDevice::cpu;
   TorchType type = TorchType::float32;

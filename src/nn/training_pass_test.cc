@@ -75,8 +75,8 @@ at::Tensor random_like(const at::Tensor& tensor, RandomStream& random) {
 }
 
 // Holds the gradient of a loss to central differences of it, for each parameter in a random
-// direction. The step is small, since ReLU's slope jumps where a pre-activation crosses 0, and still
-// leaves the differences good to about 1e-7 in float64.
+// direction. The step is small, since ReLU's slope jumps where a pre-activation crosses 0, and
+// still leaves the differences good to about 1e-7 in float64.
 void expect_gradients(std::map<std::string, at::Tensor>& parameters,
                       const std::function<at::Tensor()>& loss) {
   constexpr double step = 1e-8;

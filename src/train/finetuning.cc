@@ -1,0 +1,330 @@
+#include "train/finetuning.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/kl_div.h>
+#include <ATen/ops/log_softmax.h>
+#include <algorithm>
+#include <c10/core/GradMode.h>
+#include <map>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "base/random.h"
+#include "formats/gguf.h"
+#include "formats/gguf_writer.h"
+#include "formats/safetensors.h"
+#include "formats/safetensors_writer.h"
+#include "nn/decoder.h"
+#include "nn/device.h"
+#include "nn/index_tensor.h"
+#include "nn/training_pass.h"
+#include "train/adamw.h"
+#include "train/batches.h"
+
+namespace fathom {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Files of a checkpoint.
+constexpr const char* state_file = "state.json";
+constexpr const char* weights_file = "weights.safetensors";
+constexpr const char* optimizer_file = "optimizer.safetensors";
+constexpr std::size_t largest_state = std::size_t{1} << 20;
+
+// Tensors where their bytes can be read, in float32.
+class HostTensors {
+ public:
+  explicit HostTensors(const std::map<std::string, at::Tensor>& tensors) {
+    for (const auto& [name, tensor] : tensors) {
+      const at::Tensor& host =
+          tensors_.emplace_back(tensor.detach().to(at::kCPU, at::kFloat).contiguous());
+      views_.push_back({.name = name,
+                        .type = TensorType::F32,
+                        .shape = std::vector<std::size_t>(host.sizes().begin(), host.sizes().end()),
+                        .bytes = std::as_bytes(std::span(host.data_ptr<float>(),
+                                                         static_cast<std::size_t>(host.numel())))});
+    }
+  }
+  [[nodiscard]] std::span<const TensorView> views() const { return views_; }
+
+ private:
+  std::vector<at::Tensor> tensors_;
+  std::vector<TensorView> views_;
+};
+
+// Copies a file's tensors into those of the same names, all of which it must hold.
+void read_tensors(const fs::path& path, const std::map<std::string, at::Tensor>& tensors) {
+  const c10::NoGradGuard guard;
+  const TensorSource source = open_safetensors(path);
+  for (const auto& [name, tensor] : tensors) {
+    const std::vector<std::size_t> shape(tensor.sizes().begin(), tensor.sizes().end());
+    at::Tensor into = tensor;
+    into.copy_(read_tensor(source.require(name, shape)));
+  }
+}
+
+void require_examples(const std::vector<TrainingExample>& examples, const ModelConfig& config) {
+  if (examples.empty()) throw InputError("there are no rows to train on");
+  for (std::size_t i = 0; i < examples.size(); ++i) {
+    const TrainingExample& example = examples[i];
+    const std::string row = "row " + std::to_string(i + 1);
+    if (example.prompt == 0 || example.prompt >= example.tokens.size()) {
+      throw InputError(row + ": expected a prompt and a response of at least one token each");
+    }
+    if (example.tokens.size() > config.context) {
+      throw InputError(row + ": " + std::to_string(example.tokens.size()) +
+                       " tokens found; the model has a context of " +
+                       std::to_string(config.context));
+    }
+  }
+}
+
+}  // namespace
+
+class Finetuning::Implementation {
+ public:
+  Implementation(ModelFiles files, std::vector<TrainingExample> examples, FinetuningOptions options)
+      : files_(std::move(files)),
+        examples_(std::move(examples)),
+        options_(std::move(options)),
+        device_(torch_device(options_.torch.device)),
+        parameters_(files_.source, master_type(), device_),
+        decoder_(files_.config, files_.tensors, parameters_, torch_type(options_.torch.type)) {
+    require_examples(examples_, files_.config);
+    if (options_.target == TrainingTarget::full_model) {
+      const at::ScalarType type = torch_type(options_.torch.type);
+      Parameters frozen(files_.source, type, device_);
+      teacher_.emplace(files_.config, files_.tensors, frozen, type);
+    }
+    for (auto& [name, tensor] : parameters_.all()) tensor.set_requires_grad(true);
+    optimizer_.emplace(parameters_.all(),
+                       AdamWOptions{.weight_decay = options_.weight_decay, .clip = options_.clip});
+    for (const TrainingExample& example : examples_) lengths_.push_back(example.tokens.size());
+  }
+
+  [[nodiscard]] std::uint64_t steps() const { return steps_; }
+
+  StepReport step() {
+    const std::uint64_t of_epoch =
+        epoch_steps(examples_.size(), options_.batch, options_.accumulate);
+    const std::uint64_t epoch = steps_ / of_epoch;
+    if (!drawn_epoch_ || *drawn_epoch_ != epoch) {
+      batches_ = epoch_batches(lengths_, options_.batch, options_.seed, epoch);
+      drawn_epoch_ = epoch;
+    }
+    const std::size_t first = steps_ % of_epoch * options_.accumulate;
+    const std::size_t count = std::min(options_.accumulate, batches_.size() - first);
+    return step(std::span(batches_).subspan(first, count));
+  }
+
+  StepReport step(std::span<const std::vector<std::size_t>> micro_batches) {
+    const Route* const route = draw_route();
+    StepReport report{.step = steps_ + 1,
+                      .learning_rate = options_.schedule.rate(steps_),
+                      .cost = route != nullptr ? route->cost() : files_.config.depth()};
+    for (const std::vector<std::size_t>& rows : micro_batches) {
+      for (const std::size_t row : rows) {
+        report.tokens += examples_.at(row).tokens.size();
+        report.response_tokens += examples_.at(row).tokens.size() - examples_.at(row).prompt;
+      }
+    }
+    // The sum over the step's response tokens, divided by their number: micro-batches then weigh
+    // as their tokens do.
+    for (const std::vector<std::size_t>& rows : micro_batches) {
+      const at::Tensor loss =
+          summed_loss(rows, route) / static_cast<double>(report.response_tokens);
+      loss.backward();
+      report.loss += loss.item<double>();
+    }
+    report.gradient_norm = optimizer_->step(report.learning_rate);
+    ++steps_;
+    return report;
+  }
+
+  void save(const fs::path& folder, const std::string& description) const {
+    fs::path aside = folder;
+    aside += ".aside";
+    std::error_code error;
+    fs::remove_all(aside, error);  // what a killed run left
+    if (!fs::create_directories(aside, error) && error) {
+      throw FileError(aside.string(), "", "cannot be made: " + error.message());
+    }
+    try {
+      write_safetensors(aside / weights_file, HostTensors(parameters_.all()).views(), {});
+      write_safetensors(aside / optimizer_file, HostTensors(optimizer_->state()).views(), {});
+      const nlohmann::ordered_json state{{"steps", steps_}, {"description", description}};
+      write_file_atomically(aside / state_file, state.dump(1) + "\n");
+      fs::remove_all(folder, error);
+      fs::rename(aside, folder);
+    } catch (const fs::filesystem_error& failure) {
+      throw FileError(folder.string(), "", failure.code().message());
+    } catch (...) {
+      fs::remove_all(aside, error);
+      throw;
+    }
+  }
+
+  void load(const fs::path& folder, const std::string& description) {
+    const std::string path = (folder / state_file).string();
+    const auto state = nlohmann::json::parse(read_text_file(path, largest_state), nullptr, false);
+    if (!state.is_object() || !state.contains("steps") || !state["steps"].is_number_unsigned() ||
+        !state.contains("description") || !state["description"].is_string()) {
+      throw FileError(path, "", "expected an object with \"steps\" and \"description\"");
+    }
+    if (state["description"].get<std::string>() != description) {
+      throw FileError(
+          path, "description",
+          "the training there is another one: " + state["description"].get<std::string>() +
+              " found, " + description + " expected");
+    }
+    read_tensors(folder / weights_file, parameters_.all());
+    read_tensors(folder / optimizer_file, optimizer_->state());
+    steps_ = state["steps"].get<std::uint64_t>();
+  }
+
+  void write_model(const fs::path& path) const {
+    const HostTensors tensors(parameters_.all());
+    if (fs::is_directory(files_.path)) {
+      write_folder(path, tensors.views());
+    } else {
+      write_gguf(path, tensors.views());
+    }
+  }
+
+ private:
+  // Products in bfloat16 still change weights in float32: their steps are smaller than bfloat16's.
+  [[nodiscard]] at::ScalarType master_type() const {
+    return options_.torch.type == TorchType::float64 ? at::kDouble : at::kFloat;
+  }
+
+  // Every sequence of a step takes the same route, so that what it skips is not computed.
+  [[nodiscard]] const Route* draw_route() const {
+    if (options_.routes.empty()) return nullptr;
+    RandomStream random(
+        {.seed = options_.seed, .purpose = RandomPurpose::training_route, .sequence = steps_});
+    return &options_.routes[random.below(options_.routes.size())];
+  }
+
+  // Over the response tokens of some rows.
+  [[nodiscard]] at::Tensor summed_loss(const std::vector<std::size_t>& rows,
+                                       const Route* route) const {
+    std::vector<TrainingSequence> sequences;
+    std::vector<std::int64_t> predicting;  // the rows of states that predict response tokens
+    std::vector<std::int64_t> labels;
+    std::int64_t begin = 0;
+    for (const std::size_t row : rows) {
+      const TrainingExample& example = examples_[row];
+      // The last token predicts nothing that is known.
+      const std::size_t inputs = example.tokens.size() - 1;
+      sequences.push_back({.tokens = std::span(example.tokens).first(inputs),
+                           .prompt = example.prompt,
+                           .route = route});
+      for (std::size_t t = example.prompt; t < example.tokens.size(); ++t) {
+        predicting.push_back(begin + static_cast<std::int64_t>(t) - 1);
+        labels.push_back(example.tokens[t].value);
+      }
+      begin += static_cast<std::int64_t>(inputs);
+    }
+    const at::Tensor wanted = index_tensor(predicting, device_);
+    const at::Tensor states = run_training_pass(decoder_, sequences).states;
+    const at::Tensor logits = decoder_.head(states.index_select(0, wanted));
+    if (!teacher_) {
+      return at::cross_entropy_loss(logits, index_tensor(labels, device_), {}, at::Reduction::Sum);
+    }
+    for (TrainingSequence& sequence : sequences) sequence.route = nullptr;
+    return at::kl_div(at::log_softmax(logits, -1), teacher_log_probabilities(sequences, wanted),
+                      at::Reduction::Sum, /*log_target=*/true);
+  }
+
+  [[nodiscard]] at::Tensor teacher_log_probabilities(std::span<const TrainingSequence> sequences,
+                                                     const at::Tensor& wanted) const {
+    const c10::NoGradGuard guard;
+    const at::Tensor states = run_training_pass(*teacher_, sequences).states;
+    return at::log_softmax(teacher_->head(states.index_select(0, wanted)), -1);
+  }
+
+  // The files of the model's own folder, but for its weights.
+  void write_folder(const fs::path& folder, std::span<const TensorView> tensors) const {
+    std::error_code error;
+    fs::create_directories(folder, error);
+    if (error) throw FileError(folder.string(), "", "cannot be made: " + error.message());
+    for (const auto& entry : fs::directory_iterator(files_.path)) {
+      const fs::path& from = entry.path();
+      const std::string extension = from.extension().string();
+      const bool index = from.filename().string().ends_with(".index.json");
+      if (index || (extension != ".json" && extension != ".jinja" && extension != ".txt")) continue;
+      fs::copy_file(from, folder / from.filename(), fs::copy_options::overwrite_existing, error);
+      if (error) throw FileError(from.string(), "", "cannot be copied: " + error.message());
+    }
+    write_safetensors(folder / "model.safetensors", tensors, {{"format", "pt"}});
+  }
+
+  // What the model's own file says, with the new weights in place of its own.
+  void write_gguf(const fs::path& path, std::span<const TensorView> tensors) const {
+    constexpr std::string_view file_type = "general.file_type";
+    const GgufFile file = GgufFile::open(files_.path);
+    GgufHeader header(file.find_unsigned("general.alignment").value_or(default_gguf_alignment));
+    for (const GgufEntry& entry : file.entries()) {
+      if (entry.key != file_type && entry.key != "general.quantization_version") {
+        header.add_entry(entry);
+      }
+    }
+    header.add_number(file_type, std::uint32_t{0});  // all in float32
+    for (const TensorView& tensor : tensors) {
+      header.add_tensor(tensor.name, tensor.type, tensor.shape);
+    }
+    GgufOutput output(path, header);
+    for (const TensorView& tensor : tensors) output.append(tensor.bytes);
+    output.commit();
+  }
+
+  ModelFiles files_;
+  std::vector<TrainingExample> examples_;
+  FinetuningOptions options_;
+  at::Device device_;
+  Parameters parameters_;
+  Decoder decoder_;
+  std::optional<Decoder> teacher_;  // the model before training
+  std::optional<AdamW> optimizer_;
+  std::vector<std::size_t> lengths_;  // of the examples
+  std::uint64_t steps_ = 0;
+  std::optional<std::uint64_t> drawn_epoch_;  // the one that batches_ are of
+  std::vector<std::vector<std::size_t>> batches_;
+};
+
+Finetuning::Finetuning(ModelFiles files, std::vector<TrainingExample> examples,
+                       FinetuningOptions options)
+    : implementation_(std::make_unique<Implementation>(std::move(files), std::move(examples),
+                                                       std::move(options))) {}
+
+Finetuning::~Finetuning() = default;
+
+std::uint64_t Finetuning::steps() const { return implementation_->steps(); }
+
+StepReport Finetuning::step() { return implementation_->step(); }
+
+StepReport Finetuning::step(std::span<const std::vector<std::size_t>> micro_batches) {
+  return implementation_->step(micro_batches);
+}
+
+void Finetuning::save(const std::filesystem::path& folder, const std::string& description) const {
+  implementation_->save(folder, description);
+}
+
+void Finetuning::load(const std::filesystem::path& folder, const std::string& description) {
+  implementation_->load(folder, description);
+}
+
+void Finetuning::write_model(const std::filesystem::path& path) const {
+  implementation_->write_model(path);
+}
+
+}  // namespace fathom

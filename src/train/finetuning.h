@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/strong_types.h"
+#include "depth/route.h"
+#include "model/model_files.h"
+#include "nn/torch_model.h"
+#include "train/schedule.h"
+
+namespace fathom {
+
+/// A row to train on: the prompt's tokens, then the response's, which alone count for the loss.
+struct TrainingExample {
+  std::vector<TokenId> tokens;
+  std::size_t prompt = 0;  ///< how many are the prompt's: at least one, and fewer than there are
+};
+
+/// What the response's predictions are held to.
+enum class TrainingTarget {
+  labels,      ///< cross-entropy on the response's tokens
+  full_model,  ///< KL from the predictions of the model at full depth before training
+};
+
+struct FinetuningOptions {
+  TorchOptions torch;  ///< products in this type; weights are kept in float32
+  LinearSchedule schedule;
+  double weight_decay = 0;
+  double clip = 1;
+  std::size_t batch = 8;       ///< rows of a micro-batch
+  std::size_t accumulate = 1;  ///< micro-batches of a step
+  std::vector<Route> routes;   ///< each step draws one for its responses; none: all layers
+  TrainingTarget target = TrainingTarget::labels;
+  std::uint64_t seed = 0;
+};
+
+/// What a step did.
+struct StepReport {
+  std::uint64_t step = 0;  ///< from 1
+  double loss = 0;         ///< per response token, before the step's change
+  double gradient_norm = 0;
+  double learning_rate = 0;
+  std::int32_t cost = 0;     ///< layers that the response's rows ran
+  std::uint64_t tokens = 0;  ///< of prompts and responses
+  std::uint64_t response_tokens = 0;
+};
+
+/// Full fine-tuning of a model, a step at a time. What a step draws (rows, route) depends on the
+/// seed and its number alone, so that a training which was saved and loaded goes on as it would
+/// have, on a CPU to the bit.
+class Finetuning {
+ public:
+  /// Throws InputError if there are no examples, one has no response or is longer than the model's
+  /// context, or the device is not there.
+  Finetuning(ModelFiles files, std::vector<TrainingExample> examples, FinetuningOptions options);
+  ~Finetuning();
+
+  /// Steps taken so far.
+  [[nodiscard]] std::uint64_t steps() const;
+
+  /// The next step. Rows of its micro-batches are drawn, or given, as indices of examples.
+  StepReport step();
+  StepReport step(std::span<const std::vector<std::size_t>> micro_batches);
+
+  /// Writes everything that is needed to go on as `folder`, which appears when it is whole.
+  /// `description` says what the training is. Throws FileError if that fails.
+  void save(const std::filesystem::path& folder, const std::string& description) const;
+  /// Goes on from there. Throws FileError if the folder is damaged, is of another model, or of a
+  /// training that was described otherwise.
+  void load(const std::filesystem::path& folder, const std::string& description);
+
+  /// Writes the model with its new weights, in float32, as `path`: a Hugging Face folder if it came
+  /// from one, else a GGUF file. Throws FileError.
+  void write_model(const std::filesystem::path& path) const;
+
+ private:
+  // Keeps torch's headers out of here.
+  class Implementation;
+  std::unique_ptr<Implementation> implementation_;
+};
+
+}  // namespace fathom
