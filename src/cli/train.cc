@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/available_cpus.h"
 #include "base/error.h"
 #include "base/progress.h"
 #include "base/sha256.h"

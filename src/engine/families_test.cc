@@ -61,8 +61,8 @@ TEST_P(FamilyTest, ConvertedIsTheSameModel) {
     CpuModel original(std::move(files), Precision::exact, kernels(), team);
     CpuModel converted(ModelFiles::open(out), Precision::exact, kernels(), team);
     const RouteSelector full(Route::full(original.config().depth()));
-    expect_same_bits(run_golden(original, expected, 5, full), run_golden(converted, expected, 5, full),
-                     std::string(info(type).name));
+    expect_same_bits(run_golden(original, expected, 5, full),
+                     run_golden(converted, expected, 5, full), std::string(info(type).name));
   }
 }
 
