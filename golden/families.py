@@ -193,21 +193,25 @@ class Reference:
             states = self.base.norm(states)
         return self.model.lm_head(states)[0]
 
+    def run_layer(self, layer: int, states: torch.Tensor, cache: DynamicCache, position: int, count: int) -> torch.Tensor:
+        """What a layer makes of the states of `count` tokens, the first of them at position; extends the cache there."""
+        positions = torch.arange(position, position + count).unsqueeze(0)
+        arguments = {"attention_mask": self.mask(layer, position, count), "cache": cache, "use_cache": True}
+        if self.type == "gemma3_text":
+            arguments["position_embeddings"] = self.base.rotary_emb(
+                states, positions, self.model.config.layer_types[layer])
+        elif self.type not in ("opt", "gpt2"):
+            arguments["position_embeddings"] = self.base.rotary_emb(states, position_ids=positions)
+        if self.type != "gpt2":
+            arguments["position_ids"] = positions
+        return self.layers[layer](states, **arguments)
+
     def run(self, ids: list[int], route: list[int], cache: DynamicCache, position: int) -> torch.Tensor:
         """Logits of new tokens, the first of them at position, through the route's layers; extends the cache there."""
         positions = torch.arange(position, position + len(ids)).unsqueeze(0)
         states = self.enter(ids, positions)
         for number in route:
-            layer = number - 1
-            arguments = {"attention_mask": self.mask(layer, position, len(ids)), "cache": cache, "use_cache": True}
-            if self.type == "gemma3_text":
-                arguments["position_embeddings"] = self.base.rotary_emb(
-                    states, positions, self.model.config.layer_types[layer])
-            elif self.type not in ("opt", "gpt2"):
-                arguments["position_embeddings"] = self.base.rotary_emb(states, position_ids=positions)
-            if self.type != "gpt2":
-                arguments["position_ids"] = positions
-            states = self.layers[layer](states, **arguments)
+            states = self.run_layer(number - 1, states, cache, position, len(ids))
         return self.head(states)
 
 
@@ -217,7 +221,8 @@ def rounded(rows: torch.Tensor) -> list:
 
 def expected(reference: Reference, description: str, seed: int) -> dict:
     """A sample of the logits at each position, at full depth and of the response on each route."""
-    ids = [random.Random(seed).randrange(3, VOCABULARY) for _ in range(PROMPT + RESPONSE)]
+    draws = random.Random(seed)
+    ids = [draws.randrange(3, VOCABULARY) for _ in range(PROMPT + RESPONSE)]
     sample = sorted(random.Random(2).sample(range(VOCABULARY), SAMPLE))
     full = reference.model(torch.tensor([ids])).logits[0]
     every = list(range(1, len(reference.layers) + 1))

@@ -121,7 +121,7 @@ class BenchTest(ProgramTest):
     def test_mistakes(self):
         for args, words in [
             (["--depth", "first:31"], ["first:31", "1 to 30"]),
-            (["--depth", "confidence:1"], ["confidence"]),
+            (["--depth", "confidence:0.5"], ["confidence:0.5", "no fixed route"]),
             (["--repeat", "0"], ["repeat"]),
             (["--new-tokens", "0"], ["new-tokens"]),
             (["--prompt-tokens", "-1"], ["prompt-tokens"]),

@@ -22,6 +22,7 @@
 #include "engine/cpu_model.h"
 #include "generate/generator.h"
 #include "generate/teacher_forcing.h"
+#include "model/softmax.h"
 
 namespace fathom {
 namespace {
@@ -191,7 +192,7 @@ TEST_F(DefaultModelTest, ExactNllEqualsTransformersOnRoutes) {
                                     output.logit_row(0).values.end());
     for (const auto& [route, expected] : prompt["nll"].items()) {
       const RouteSelector selector(route_of(route));
-      const auto nll = response_nll(*exact, *cache, logits, response, selector, stop);
+      const auto nll = response_nll(*exact, *cache, logits, response, selector, stop).nll;
       ASSERT_EQ(nll.size(), expected.size());
       for (std::size_t i = 0; i < nll.size(); ++i) {
         EXPECT_NEAR(nll[i], expected[i].get<double>(), logit_tolerance)

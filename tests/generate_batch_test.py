@@ -16,7 +16,8 @@ from program import PROGRAM, ProgramTest, model_path
 PROMPTS = Path(__file__).resolve().parent.parent / "data" / "prompts.jsonl"
 # What a row has of what `generate --json` prints.
 SHARED_KEYS = ["depth", "route", "prompt_tokens", "tokens", "text", "stop_reason", "mean_layers"]
-DEPTHS = ["full", "uniform:15", "random:20", "first:8", "layers:1,3,5-9", "random-free:25", "block:22"]
+DEPTHS = ["full", "uniform:15", "random:20", "first:8", "layers:1,3,5-9", "random-free:25", "block:22",
+          "confidence:0.3"]
 TEMPERATURES = [0, 0.7, 1.3]
 
 

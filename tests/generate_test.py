@@ -15,7 +15,7 @@ from goldens import agreement, read_golden
 from program import PROGRAM, ProgramTest, model_path
 
 END_TOKENS = {0, 2}
-LATER_POLICIES = ["confidence:0.5", "controller:file", "router:file@10"]
+LATER_POLICIES = ["controller:file", "router:file@10"]
 
 
 class Generating(ProgramTest):
@@ -70,10 +70,33 @@ class GreedyTest(Generating):
         alone = self.generate("--prompt", "hi", "--depth", "first:7", "--max-new-tokens", 1)
         self.assertIsNone(alone["mean_layers"])
 
+    def test_confidence(self):
+        """Tokens leave earlier the lower the threshold, and never at 1."""
+        args = ["--prompt", "Name three seas.", "--max-new-tokens", 24]
+        layers = []
+        for threshold in ("0.01", "0.5", "1"):
+            result = self.generate(*args, "--depth", f"confidence:{threshold}")
+            self.assertEqual(result["depth"], f"confidence:{threshold}")
+            self.assertIsNone(result["route"])
+            self.assertIsNone(result["timing"]["decode_gb_per_s"])
+            layers.append(result["mean_layers"])
+        self.assertTrue(1 <= layers[0] < layers[1] < layers[2] == 30, layers)
+        self.assertEqual(result["tokens"], self.generate(*args)["tokens"])
+        told = self.fathom("generate", *args, "--depth", "confidence:0.5")
+        self.assertIn(f"mean layers {layers[1]:.1f} of 30", told.err)
+        self.assertNotIn("GB/s", told.err)
+
+    def test_threads_do_not_change_who_leaves(self):
+        for precision in ("exact", "fast"):
+            results = [self.generate("--prompt", "Tell me about the deep sea.", "--depth", "confidence:0.3", "--threads", threads,
+                                     "--precision", precision, "--max-new-tokens", 16, "--logprobs", 2) for threads in (1, 2)]
+            for key in ("tokens", "mean_layers", "logprobs"):
+                self.assertEqual(results[0][key], results[1][key])
+
     def test_first_token_is_the_full_networks(self):
         first = {tuple(self.generate("--raw", "--prompt", "The sea", "--depth", depth,
                                      "--max-new-tokens", 1)["tokens"])
-                 for depth in ("full", "first:1", "uniform:5")}
+                 for depth in ("full", "first:1", "uniform:5", "confidence:0.1")}
         self.assertEqual(len(first), 1)
 
 
@@ -208,6 +231,10 @@ class MistakeTest(Generating):
             "layers:3-1": ["3-1"],
             "layers:": ["layers:"],
             "uniform": ["uniform:K"],
+            "confidence": ["confidence:T"],
+            "confidence:0": ["above 0, up to 1"],
+            "confidence:1.5": ["above 0, up to 1", "1.5"],
+            "confidence:high": ["above 0, up to 1", "high"],
             "full:3": ["full"],
             "": ["depth"],
             "deep": ["deep", "uniform:K"],
@@ -250,13 +277,14 @@ class ChatTest(Generating):
         self.assertNotEqual(result.out, first + alone)  # the second turn saw the first
 
     def test_routed_chat_prefills_its_answers_again(self):
-        result = self.fathom("generate", "-i", "--depth", "uniform:28", "--max-new-tokens", 8,
-                             input="Tell me about rivers.\nAnd about seas?\n")
-        self.assertEqual(result.code, 0, result)
-        counts = [int(n) for n in re.findall(r"prompt +(\d+) tokens", result.err)]
-        # Not the whole chat again, but the answer of 8 tokens and the next question.
-        self.assertGreater(counts[1], 8)
-        self.assertLess(counts[1], counts[0])
+        for depth in ("uniform:28", "confidence:0.01"):
+            result = self.fathom("generate", "-i", "--depth", depth, "--max-new-tokens", 8,
+                                 input="Tell me about rivers.\nAnd about seas?\n")
+            self.assertEqual(result.code, 0, result)
+            counts = [int(n) for n in re.findall(r"prompt +(\d+) tokens", result.err)]
+            # Not the whole chat again, but the answer of 8 tokens and the next question.
+            self.assertGreater(counts[1], 8 + 5)
+            self.assertLess(counts[1], counts[0])
 
     def test_no_turns(self):
         self.assertEqual(self.fathom("generate", "-i", input=""), (0, "", ""))

@@ -107,12 +107,14 @@ class ScoreTest(ProgramTest):
         result = self.score([{"prompt": "a", "response": "b c"}], "--raw")
         self.assertEqual(set(result), {"data", "precision", "threads", "kernels", "seed", "rows", "tokens", "depths"})
         self.assertEqual(set(result["depths"][0]),
-                         {"depth", "nll", "perplexity", "nll_without_first", "perplexity_without_first"})
+                         {"depth", "nll", "perplexity", "nll_without_first", "perplexity_without_first", "mean_layers"})
+        self.assertEqual(result["depths"][0]["mean_layers"], 30)
 
     def test_one_token_leaves_nothing_without_the_first(self):
         depth = self.score([{"prompt": "The sea", "response": " is"}], "--raw")["depths"][0]
         self.assertGreater(depth["nll"], 0)
         self.assertIsNone(depth["nll_without_first"])
+        self.assertIsNone(depth["mean_layers"])
 
     def test_alpaca_rows(self):
         instruction, given = "Name the animal.", "It barks."
@@ -133,6 +135,20 @@ class ScoreTest(ProgramTest):
         together = self.score(rows, *depth)["depths"][0]["rows"]
         alone = [self.score([row], *depth)["depths"][0]["rows"][0] for row in rows]
         self.assertEqual(together, alone)
+
+    def test_confidence(self):
+        rows = [{"id": str(i), "prompt": "The sea", "response": f" is {i} meters deep and quite cold."} for i in range(3)]
+        depths = ["--raw", "--per-token", "--depth", "full,confidence:0.02,confidence:1"]
+        full, low, never = self.score(rows, *depths)["depths"]
+        self.assertEqual(full["nll"], never["nll"])
+        self.assertEqual(never["mean_layers"], 30)
+        self.assertTrue(1 <= low["mean_layers"] < 30, low["mean_layers"])
+        self.assertNotEqual(full["nll"], low["nll"])
+        alone = [self.score([row], *depths)["depths"][1]["rows"][0] for row in rows]
+        self.assertEqual(low["rows"], alone)
+        self.write(rows)
+        text = self.fathom_ok("score", "--data", self.file, *depths)
+        self.assertIn(f"confidence:0.02: mean layers {low['mean_layers']:.1f}\n", text)
 
     def test_limit(self):
         rows = [{"prompt": "a", "response": " b"}] * 3

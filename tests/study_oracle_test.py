@@ -458,6 +458,7 @@ class RefusalTest(OracleStudyTest):
         for depths, words in (("uniform:2", ("full is missing",)),
                               ("", ("--depths",)),
                               ("full,deep", ("'deep'",)),
+                              ("full,confidence:0.5", ("confidence:0.5", "no fixed route")),
                               ("full,uniform:5", ("uniform:5", "1 to 4")),
                               ("full,uniform:0", ("uniform:0", "from 1")),
                               ("full,first:2,uniform:2", ("first:2", "uniform:2", "both run 2 layers")),

@@ -46,20 +46,23 @@ double rate(std::size_t tokens, double seconds) {
   return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
 }
 
-// Bytes that the routed passes of a generation read. Passes of one route see growing contexts; with
-// equal layers the mean context gives the same sum.
-double decode_bytes(const CpuModel& model, const Route& route, const Generation& result,
-                    std::size_t context_before) {
+// Bytes that the routed passes of a generation read; not known where each token chooses its layers.
+// Passes of one route see growing contexts; with equal layers the mean context gives the same sum.
+std::optional<double> decode_bytes(const CpuModel& model, const Selector& selector,
+                                   const Generation& result, std::size_t context_before) {
+  const Route* const route = selector.fixed_route();
+  if (route == nullptr) return std::nullopt;
   const auto mean_context =
       static_cast<std::uint64_t>(context_before) + (result.routed_passes + 1) / 2;
-  return static_cast<double>(model.token_bytes().of(route, mean_context)) *
+  return static_cast<double>(model.token_bytes().of(*route, mean_context)) *
          static_cast<double>(result.routed_passes);
 }
 
 struct Report {
   const Generation& result;
-  const Route& route;
-  double decode_bytes;
+  const Selector& selector;
+  std::int32_t depth;  // of the model
+  std::optional<double> decode_bytes;
   double first_token_seconds;  // from the start of the process, or from a chat's question
 
   [[nodiscard]] double prompt_rate() const {
@@ -68,8 +71,9 @@ struct Report {
   [[nodiscard]] double decode_rate() const {
     return rate(result.routed_passes, result.decode_seconds);
   }
-  [[nodiscard]] double gigabytes_per_second() const {
-    return result.decode_seconds > 0 ? decode_bytes / result.decode_seconds / 1e9 : 0;
+  [[nodiscard]] std::optional<double> gigabytes_per_second() const {
+    if (!decode_bytes) return std::nullopt;
+    return result.decode_seconds > 0 ? *decode_bytes / result.decode_seconds / 1e9 : 0;
   }
 };
 
@@ -77,10 +81,11 @@ void print_statistics(const Report& report) {
   const Generation& result = report.result;
   fmt::print(stderr, "prompt {:>6} tokens {:>8.1f} tokens/s\n", result.prefilled,
              report.prompt_rate());
-  fmt::print(stderr, "decode {:>6} tokens {:>8.1f} tokens/s {:>7.1f} GB/s", result.routed_passes,
-             report.decode_rate(), report.gigabytes_per_second());
+  fmt::print(stderr, "decode {:>6} tokens {:>8.1f} tokens/s", result.routed_passes,
+             report.decode_rate());
+  if (const auto rate = report.gigabytes_per_second()) fmt::print(stderr, " {:>7.1f} GB/s", *rate);
   if (const auto layers = result.mean_layers()) {
-    fmt::print(stderr, "   mean layers {:.1f} of {}", *layers, report.route.depth());
+    fmt::print(stderr, "   mean layers {:.1f} of {}", *layers, report.depth);
   }
   fmt::print(stderr, "\nfirst token after {:.2f} s, end: {}\n", report.first_token_seconds,
              name(result.reason));
@@ -88,13 +93,12 @@ void print_statistics(const Report& report) {
 
 Json result_json(const Options& options, const Report& report, std::span<const TokenId> prompt) {
   const Generation& result = report.result;
-  Json json = to_json(parse_policy(options.depth), report.route, prompt, result);
-  json["timing"] = {{"time_to_first_token_s", report.first_token_seconds},
-                    {"prefill_s", result.prefill_seconds},
-                    {"prefill_tokens_per_s", report.prompt_rate()},
-                    {"decode_s", result.decode_seconds},
-                    {"decode_tokens_per_s", report.decode_rate()},
-                    {"decode_gb_per_s", report.gigabytes_per_second()}};
+  Json json = to_json(parse_policy(options.depth), report.selector, prompt, result);
+  json["timing"] = {
+      {"time_to_first_token_s", report.first_token_seconds}, {"prefill_s", result.prefill_seconds},
+      {"prefill_tokens_per_s", report.prompt_rate()},        {"decode_s", result.decode_seconds},
+      {"decode_tokens_per_s", report.decode_rate()},         {"decode_gb_per_s", nullptr}};
+  if (const auto rate = report.gigabytes_per_second()) json["timing"]["decode_gb_per_s"] = *rate;
   if (options.generate.logprobs > 0) json["logprobs"] = logprobs_json(result);
   return json;
 }
@@ -130,7 +134,7 @@ class Answerer {
         prompts_(running_.model().files(), options.format()),
         stop_(stop_on_interrupt()) {
     // A depth that does not fit the model is told before anything is computed.
-    (void)route(0);
+    (void)selector(0);
   }
 
   [[nodiscard]] const PromptMaker& prompts() const { return prompts_; }
@@ -150,20 +154,20 @@ class Answerer {
     GenerateOptions generate_options = options_.generate;
     generate_options.end_tokens = model.files().end_tokens;
     generate_options.sequence = sequence(turn);
-    const RouteSelector selector(route(turn));
+    const std::unique_ptr<const Selector> chosen = selector(turn);
     const bool quiet = options_.json;
-    const Generation result = generate(model, *cache_, model.files().tokenizer, prompt, selector,
+    const Generation result = generate(model, *cache_, model.files().tokenizer, prompt, *chosen,
                                        generate_options, stop_, [&](std::string_view text) {
                                          if (!quiet) stream(text);
                                        });
     const double first_token = asked.seconds() - result.decode_seconds;
     past_.assign(prompt.begin(), prompt.end());
     for (const GeneratedToken& token : result.tokens) past_.push_back(token.token);
-    const Report report{
-        .result = result,
-        .route = selector.route(),
-        .decode_bytes = decode_bytes(model, selector.route(), result, prompt.size()),
-        .first_token_seconds = first_token};
+    const Report report{.result = result,
+                        .selector = *chosen,
+                        .depth = model.config().depth(),
+                        .decode_bytes = decode_bytes(model, *chosen, result, prompt.size()),
+                        .first_token_seconds = first_token};
     if (options_.json) {
       print_json(result_json(options_, report, prompt));
     } else {
@@ -175,21 +179,18 @@ class Answerer {
   }
 
  private:
-  [[nodiscard]] Route route(std::uint64_t turn) const {
-    return resolve(policy_, running_.model().config().depth(), options_.generate.seed,
-                   sequence(turn), ranking_);
+  [[nodiscard]] std::unique_ptr<const Selector> selector(std::uint64_t turn) const {
+    return make_selector(policy_, running_.model().config().depth(), options_.generate.seed,
+                         sequence(turn), ranking_);
   }
   [[nodiscard]] std::uint64_t sequence(std::uint64_t turn) const {
     return options_.id ? sequence_key(*options_.id) : turn;
   }
 
-  // Cuts the cache back to what it shares with `prompt` and every layer has: a routed answer is
+  // Cuts the cache back to what it shares with `prompt` and ran every layer: a routed answer is
   // prefilled again at full depth. At least one token is left to run.
   void keep_common_past(std::span<const TokenId> prompt) {
-    std::size_t keep = cache_->length();
-    for (LayerIndex layer{0}; layer.value < running_.model().config().depth(); ++layer) {
-      keep = std::min(keep, cache_->valid_length(layer));
-    }
+    std::size_t keep = cache_->full_depth_length();
     const auto differs = std::mismatch(past_.begin(), past_.end(), prompt.begin(), prompt.end());
     keep = std::min(keep, static_cast<std::size_t>(differs.first - past_.begin()));
     keep = std::min(keep, prompt.size() - 1);

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <unordered_map>
@@ -33,7 +34,7 @@ namespace {
 struct Task {
   std::string id;
   DepthPolicy policy;
-  RouteSelector selector;
+  std::unique_ptr<const Selector> selector;
   std::vector<TokenId> prompt;
   GenerateOptions options;
 };
@@ -54,7 +55,7 @@ Task make_task(const PromptRow& row, const GenerateCommandOptions& options,
   const DepthPolicy policy = policy_of(row, options);
   std::vector<TokenId> prompt = options.prompt_tokens(prompts, row.prompt);
   check_prompt_length(prompt, model.config);
-  RouteSelector selector(resolve(policy, model.config.depth(), own.seed, own.sequence, ranking));
+  auto selector = make_selector(policy, model.config.depth(), own.seed, own.sequence, ranking);
   return {.id = row.id,
           .policy = policy,
           .selector = std::move(selector),
@@ -110,7 +111,7 @@ Json made_with(const Task& task, const Json& run) {
 
 std::string row_text(const Task& task, const Json& run, const Generation& answer) {
   Json json{{"id", task.id}};
-  json.update(to_json(task.policy, task.selector.route(), task.prompt, answer));
+  json.update(to_json(task.policy, *task.selector, task.prompt, answer));
   if (task.options.logprobs > 0) json["logprobs"] = logprobs_json(answer);
   json["made_with"] = made_with(task, run);
   return json_text(json);
@@ -137,7 +138,7 @@ void check_row(const JsonLine& row, const Task& task, const Json& run) {
   }
   compare(row.value, "depth", to_string(task.policy));
   // Of one policy too: another ranking has other routes.
-  compare(row.value, "route", task.selector.route().to_string());
+  compare(row.value, "route", route_json(*task.selector));
   const Json wanted = made_with(task, run);
   for (const auto& [key, now] : wanted.items()) compare(made->object(), key, now);
   // Said only where it was asked for.
@@ -224,7 +225,7 @@ int run_generate_batch(const GenerateCommandOptions& options, const std::string&
   for (std::size_t t = 0; t < tasks.size(); ++t) {
     if (row_of[t]) continue;
     task_of.push_back(t);
-    requests.push_back({tasks[t].prompt, &tasks[t].selector, tasks[t].options});
+    requests.push_back({tasks[t].prompt, tasks[t].selector.get(), tasks[t].options});
   }
   const std::size_t before = tasks.size() - requests.size();
   if (before > 0) fmt::print(stderr, "fathom: {}: {} rows are there\n", out, before);

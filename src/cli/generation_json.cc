@@ -4,12 +4,17 @@
 
 namespace fathom {
 
-Json to_json(const DepthPolicy& policy, const Route& route, std::span<const TokenId> prompt,
+Json route_json(const Selector& selector) {
+  const Route* const route = selector.fixed_route();
+  return route != nullptr ? Json(route->to_string()) : Json(nullptr);
+}
+
+Json to_json(const DepthPolicy& policy, const Selector& selector, std::span<const TokenId> prompt,
              const Generation& generation) {
   Json tokens = Json::array();
   for (const GeneratedToken& token : generation.tokens) tokens.push_back(token.token.value);
   Json json{{"depth", to_string(policy)},
-            {"route", route.to_string()},
+            {"route", route_json(selector)},
             {"prompt_tokens", to_json(prompt)},
             {"tokens", std::move(tokens)},
             {"text", generation.text},

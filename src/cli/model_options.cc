@@ -35,7 +35,7 @@ ModelFiles ModelOption::open() const {
 
 std::filesystem::path ModelOption::path_or_default() const {
   if (!path.empty()) return path;
-  const std::filesystem::path fallback = default_model_path();
+  std::filesystem::path fallback = default_model_path();
   if (!std::filesystem::exists(fallback)) {
     throw InputError(fmt::format(
         "{}: no default model there; run `make model` in fathom's source folder, or give --model",
@@ -91,7 +91,7 @@ std::optional<Ranking> RankingOption::find(const ModelFiles& model,
 
 std::string depth_help() {
   return "which layers generated tokens run: full, first:K, uniform:K, random:K, random-free:K, "
-         "block:K, ranked:K or layers:1,3,5-9";
+         "block:K, ranked:K, layers:1,3,5-9 or confidence:T";
 }
 
 }  // namespace fathom

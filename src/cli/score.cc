@@ -39,7 +39,7 @@ struct ScoredRow {
   std::string id;
   std::vector<TokenId> prompt;
   std::vector<TokenId> response;
-  std::vector<std::vector<double>> nll;  // [depth][response token]
+  std::vector<ScoredResponse> scores;  // for each depth
 };
 
 // Sums over all rows of one depth.
@@ -48,12 +48,18 @@ struct Total {
   double nll_first = 0;
   std::size_t tokens = 0;
   std::size_t rows = 0;
+  std::uint64_t layers_run = 0;
 
-  void add(const std::vector<double>& row) {
-    nll += std::accumulate(row.begin(), row.end(), 0.0);
-    nll_first += row.front();
-    tokens += row.size();
+  void add(const ScoredResponse& row) {
+    nll += std::accumulate(row.nll.begin(), row.nll.end(), 0.0);
+    nll_first += row.nll.front();
+    tokens += row.nll.size();
+    layers_run += row.layers_run;
     ++rows;
+  }
+  // Over the routed passes; no number if there was none.
+  [[nodiscard]] double mean_layers() const {
+    return static_cast<double>(layers_run) / static_cast<double>(tokens - rows);
   }
   [[nodiscard]] double mean() const { return nll / static_cast<double>(tokens); }
   // No number if no response has a second token.
@@ -73,7 +79,7 @@ ScoredRow score_row(CpuModel& model, const PromptMaker& prompts, const Example& 
       .id = example.id,
       .prompt = prompt,
       .response = model.files().tokenizer.encode(example.response, SpecialTokens::recognize),
-      .nll = {}};
+      .scores = {}};
   if (prompt.empty()) throw InputError("the prompt has no tokens");
   if (row.response.empty()) throw InputError("the response has no tokens");
   const auto cache = model.new_cache(model.config().context);
@@ -81,11 +87,11 @@ ScoredRow score_row(CpuModel& model, const PromptMaker& prompts, const Example& 
   ForwardOutput output;
   if (!prefill(model, *cache, prompt, default_prefill_chunk, output, stop)) return row;
   for (const DepthPolicy& policy : policies) {
-    const RouteSelector selector(
-        resolve(policy, model.config().depth(), seed, sequence_key(example.id), ranking));
-    row.nll.push_back(
-        response_nll(model, *cache, output.logit_row(0).values, row.response, selector, stop));
-    if (row.nll.back().empty()) break;
+    const auto selector =
+        make_selector(policy, model.config().depth(), seed, sequence_key(example.id), ranking);
+    row.scores.push_back(
+        response_nll(model, *cache, output.logit_row(0).values, row.response, *selector, stop));
+    if (row.scores.back().nll.empty()) break;
   }
   return row;
 }
@@ -103,13 +109,17 @@ void print_table(const std::vector<DepthPolicy>& policies, const std::vector<Tot
                cell(std::exp(total.mean_without_first())));
   }
   fmt::print("{} rows, {} response tokens\n", totals[0].rows, totals[0].tokens);
+  for (std::size_t d = 0; d < policies.size(); ++d) {
+    if (has_fixed_route(policies[d]) || !std::isfinite(totals[d].mean_layers())) continue;
+    fmt::print("{}: mean layers {:.1f}\n", to_string(policies[d]), totals[d].mean_layers());
+  }
 }
 
 void print_tokens(const std::vector<ScoredRow>& rows, const std::vector<DepthPolicy>& policies) {
   for (const ScoredRow& row : rows) {
     for (std::size_t d = 0; d < policies.size(); ++d) {
       fmt::print("{}\t{}", row.id, to_string(policies[d]));
-      for (const double nll : row.nll[d]) fmt::print("\t{:.6f}", nll);
+      for (const double nll : row.scores[d].nll) fmt::print("\t{:.6f}", nll);
       fmt::print("\n");
     }
   }
@@ -121,7 +131,7 @@ Json rows_json(const std::vector<ScoredRow>& rows, std::size_t depth) {
     list.push_back({{"id", row.id},
                     {"prompt_tokens", to_json(row.prompt)},
                     {"response_tokens", to_json(row.response)},
-                    {"nll", row.nll[depth]}});
+                    {"nll", row.scores[depth].nll}});
   }
   return list;
 }
@@ -134,7 +144,7 @@ int run(const Options& options) {
   const PromptMaker prompts(model.files(), options.data.format());
   const std::optional<Ranking> ranking = options.ranking.find(model.files(), policies);
   for (const DepthPolicy& policy : policies) {
-    (void)resolve(policy, model.config().depth(), 0, 0, ranking);
+    (void)make_selector(policy, model.config().depth(), 0, 0, ranking);
   }
   const StopFlag& stop = stop_on_interrupt();
 
@@ -150,7 +160,7 @@ int run(const Options& options) {
         throw FileError(options.data.path, fmt::format("row '{}'", example.id), error.what());
       }
       if (stop.load()) return exit_interrupted;
-      for (std::size_t d = 0; d < policies.size(); ++d) totals[d].add(row.nll[d]);
+      for (std::size_t d = 0; d < policies.size(); ++d) totals[d].add(row.scores[d]);
       if (options.per_token) rows.push_back(std::move(row));
       progress.done(totals[0].rows);
     }
@@ -167,7 +177,8 @@ int run(const Options& options) {
               {"nll", number(total.mean())},
               {"perplexity", number(std::exp(total.mean()))},
               {"nll_without_first", number(total.mean_without_first())},
-              {"perplexity_without_first", number(std::exp(total.mean_without_first()))}};
+              {"perplexity_without_first", number(std::exp(total.mean_without_first()))},
+              {"mean_layers", number(total.mean_layers())}};
     if (options.per_token) json["rows"] = rows_json(rows, d);
     depths.push_back(std::move(json));
   }

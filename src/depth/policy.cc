@@ -12,7 +12,8 @@ namespace fathom {
 namespace {
 
 constexpr std::string_view grammar =
-    "full, first:K, uniform:K, random:K, random-free:K, block:K, ranked:K or layers:1,3,5-9";
+    "full, first:K, uniform:K, random:K, random-free:K, block:K, ranked:K, layers:1,3,5-9 or "
+    "confidence:T";
 
 [[noreturn]] void refuse(std::string_view text, std::string_view problem) {
   throw InputError(fmt::format("depth policy '{}': {}", text, problem));
@@ -31,6 +32,17 @@ std::int32_t parse_cost(std::string_view policy, std::string_view argument) {
     refuse(policy, fmt::format("expected a number of layers from 1, found '{}'", argument));
   }
   return *cost;
+}
+
+double parse_threshold(std::string_view policy, std::string_view argument) {
+  double value = 0;
+  const auto [end, error] =
+      std::from_chars(argument.data(), argument.data() + argument.size(), value);
+  const bool whole = error == std::errc{} && end == argument.data() + argument.size();
+  if (!whole || !(value > 0 && value <= 1)) {
+    refuse(policy, fmt::format("expected a margin above 0, up to 1, found '{}'", argument));
+  }
+  return value;
 }
 
 // Layers as people write them: "1,3,5-9".
@@ -86,7 +98,7 @@ DepthPolicy parse_policy(std::string_view text) {
   const std::size_t colon = text.find(':');
   const std::string_view kind = text.substr(0, colon);
   if (kind == "full") refuse(text, "full takes no argument");
-  for (const std::string_view later : {"confidence", "controller", "router"}) {
+  for (const std::string_view later : {"controller", "router"}) {
     if (kind == later) {
       refuse(text, fmt::format("'{}' is not available in this version; use {}", later, grammar));
     }
@@ -99,6 +111,7 @@ DepthPolicy parse_policy(std::string_view text) {
   if (kind == "random-free") return RandomFreeLayers{parse_cost(text, argument)};
   if (kind == "block") return BlockDropped{parse_cost(text, argument)};
   if (kind == "ranked") return RankedLayers{parse_cost(text, argument)};
+  if (kind == "confidence") return ConfidenceExit{parse_threshold(text, argument)};
   if (kind == "layers") return parse_layers(text, argument);
   refuse(text, fmt::format("expected {}", grammar));
 }
@@ -129,6 +142,7 @@ std::string to_string(const DepthPolicy& policy) {
           [](const BlockDropped& p) { return fmt::format("block:{}", p.cost); },
           [](const ListedLayers& p) { return fmt::format("layers:{}", layer_list(p.layers)); },
           [](const RankedLayers& p) { return fmt::format("ranked:{}", p.cost); },
+          [](const ConfidenceExit& p) { return fmt::format("confidence:{}", p.threshold); },
       },
       policy);
 }
@@ -148,11 +162,29 @@ Route resolve(const DepthPolicy& policy, std::int32_t depth, std::uint64_t seed,
             [&](const BlockDropped& p) { return Route::block(p.cost, depth); },
             [&](const ListedLayers& p) { return Route::of(p.layers, depth); },
             [&](const RankedLayers& p) { return ranked_route(p.cost, depth, ranking); },
+            [](const ConfidenceExit&) -> Route {
+              throw InputError(
+                  "each token leaves where it is sure enough, so there is no fixed route, which is "
+                  "needed here");
+            },
         },
         policy);
   } catch (const InputError& error) {
     refuse(to_string(policy), error.what());
   }
+}
+
+std::unique_ptr<const Selector> make_selector(const DepthPolicy& policy, std::int32_t depth,
+                                              std::uint64_t seed, std::uint64_t sequence,
+                                              const std::optional<Ranking>& ranking) {
+  if (const auto* const exit = std::get_if<ConfidenceExit>(&policy)) {
+    return std::make_unique<ConfidenceSelector>(exit->threshold);
+  }
+  return std::make_unique<RouteSelector>(resolve(policy, depth, seed, sequence, ranking));
+}
+
+bool has_fixed_route(const DepthPolicy& policy) {
+  return !std::holds_alternative<ConfidenceExit>(policy);
 }
 
 bool needs_ranking(const DepthPolicy& policy) {

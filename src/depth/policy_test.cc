@@ -14,10 +14,12 @@ namespace {
 using testing::HasSubstr;
 
 TEST(Policy, EveryPolicyReadsBack) {
-  for (const std::string text : {"full", "first:3", "uniform:15", "random:4", "random-free:4",
-                                 "block:4", "ranked:4", "layers:1,3,5-9", "layers:2"}) {
+  for (const std::string text :
+       {"full", "first:3", "uniform:15", "random:4", "random-free:4", "block:4", "ranked:4",
+        "layers:1,3,5-9", "layers:2", "confidence:0.25", "confidence:1", "confidence:1e-05"}) {
     EXPECT_EQ(to_string(parse_policy(text)), text);
   }
+  EXPECT_EQ(to_string(parse_policy("confidence:0.500")), "confidence:0.5");
   EXPECT_EQ(to_string(parse_policy("layers:9,1-3,2000")), "layers:1-3,9,2000");
 }
 
@@ -52,6 +54,15 @@ TEST(Policy, RefusesWithTheTextAndWhatWasExpected) {
                                  "layers:1,1",
                                  "layers:1-3,2",
                                  "layers:1-99999999",
+                                 "confidence",
+                                 "confidence:",
+                                 "confidence:0",
+                                 "confidence:-0.5",
+                                 "confidence:1.01",
+                                 "confidence:nan",
+                                 "confidence:inf",
+                                 "confidence:0.5x",
+                                 "confidence: 0.5",
                                  "depth:3"}) {
     EXPECT_THAT(error_of<InputError>([&] { parse_policy(text); }), HasSubstr("'" + text + "'"))
         << text;
@@ -61,7 +72,7 @@ TEST(Policy, RefusesWithTheTextAndWhatWasExpected) {
 }
 
 TEST(Policy, SaysWhichPoliciesComeLater) {
-  for (const std::string text : {"confidence:0.5", "controller:a.safetensors", "router:r@12"}) {
+  for (const std::string text : {"controller:a.safetensors", "router:r@12"}) {
     EXPECT_THAT(error_of<InputError>([&] { parse_policy(text); }), HasSubstr("not available"));
   }
 }
@@ -71,6 +82,33 @@ TEST(Policy, OutOfRangeNamesThePolicyAndTheRange) {
               testing::AllOf(HasSubstr("uniform:31"), HasSubstr("1 to 30")));
   EXPECT_THAT(error_of<InputError>([] { resolve(parse_policy("layers:1,31"), 30, 0, 0); }),
               testing::AllOf(HasSubstr("layer 31"), HasSubstr("1 to 30")));
+}
+
+TEST(Policy, AThresholdOutOfRangeSaysTheRange) {
+  EXPECT_THAT(error_of<InputError>([] { parse_policy("confidence:2"); }),
+              testing::AllOf(HasSubstr("'confidence:2'"), HasSubstr("above 0, up to 1")));
+}
+
+TEST(Policy, ConfidenceHasASelectorButNoRoute) {
+  const DepthPolicy policy = parse_policy("confidence:0.5");
+  EXPECT_FALSE(needs_ranking(policy));
+  EXPECT_FALSE(has_fixed_route(policy));
+  EXPECT_TRUE(has_fixed_route(parse_policy("random:2")));
+  EXPECT_THAT(error_of<InputError>([&] { resolve(policy, 6, 0, 0); }),
+              testing::AllOf(HasSubstr("confidence:0.5"), HasSubstr("no fixed route")));
+  const auto selector = make_selector(policy, 6, 0, 0);
+  EXPECT_EQ(selector->fixed_route(), nullptr);
+  std::vector<std::size_t> running;
+  const std::vector<float> margins{0.4F, 0.6F};
+  selector->select(LayerIndex{1},
+                   {.first = Position{0}, .count = 2, .hidden = {}, .margins = margins}, running);
+  EXPECT_EQ(running, std::vector<std::size_t>{0});
+}
+
+TEST(Policy, OtherSelectorsHaveTheRouteOfThePolicy) {
+  EXPECT_EQ(*make_selector(parse_policy("random:2"), 6, 4, 5)->fixed_route(),
+            Route::random(2, 6, 4, 5));
+  EXPECT_THROW(make_selector(parse_policy("uniform:7"), 6, 0, 0), InputError);
 }
 
 TEST(Policy, ResolvesToTheRoutesOfItsName) {

@@ -10,7 +10,9 @@
 #include <fmt/format.h>
 
 #include "base/stopwatch.h"
+#include "formats/dequantize.h"
 #include "formats/quantize.h"
+#include "model/softmax.h"
 
 namespace fathom {
 namespace {
@@ -63,7 +65,8 @@ CpuModel::CpuModel(ModelFiles files, Precision precision, const Kernels& kernels
       cache_layout_(files_.config,
                     precision == Precision::exact ? CacheElement::float32 : kernels.fast_cache),
       cache_pool_(CachePool::create(cache_layout_.block_bytes())),
-      angles_(files_.config.rotaries.size()) {
+      angles_(files_.config.rotaries.size()),
+      owing_angles_(files_.config.rotaries.size()) {
   for (const RotaryConfig& rotary : files_.config.rotaries) {
     rotary_frequencies_.push_back(rotary_frequencies(rotary));
   }
@@ -99,6 +102,8 @@ void CpuModel::enter(std::span<const SequenceStep> steps) {
       rows_.push_back({s, &cache, cache.length() + i});
     }
   }
+  margins_.resize(rows_.size());
+  margin_known_.assign(rows_.size(), 0);
   const std::size_t width = config().width;
   hidden_.reserve(rows_.size() * width);
   for (std::size_t s = 0; s < steps.size(); ++s) {
@@ -161,25 +166,25 @@ void CpuModel::add_positions() {
   });
 }
 
-void CpuModel::rotary_angles() {
-  for (std::size_t k = 0; k < angles_.size(); ++k) {
-    const std::vector<float>& frequencies = rotary_frequencies_[k];
-    const std::size_t half = frequencies.size();
-    Angles& angles = angles_[k];
-    angles.cosines.reserve(rows_.size() * half);
-    angles.sines.reserve(rows_.size() * half);
-    const float factor = rotary_attention_factor(config().rotaries[k]);
-    team_.run_shares(rows_.size(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
-      for (std::size_t r = begin; r < end; ++r) {
-        const auto position = static_cast<float>(rows_[r].position);
-        for (std::size_t i = 0; i < half; ++i) {
-          const float angle = position * frequencies[i];
-          angles.cosines.data()[r * half + i] = std::cos(angle) * factor;
-          angles.sines.data()[r * half + i] = std::sin(angle) * factor;
-        }
+// The angles of one of the model's rotations at the positions of some rows.
+template <class PositionOf>
+void CpuModel::rotary_angles(std::size_t rotary, std::size_t count, const PositionOf& position_of,
+                             Angles& angles) {
+  const std::vector<float>& frequencies = rotary_frequencies_[rotary];
+  const std::size_t half = frequencies.size();
+  angles.cosines.reserve(count * half);
+  angles.sines.reserve(count * half);
+  const float factor = rotary_attention_factor(config().rotaries[rotary]);
+  team_.run_shares(count, rows_per_worker, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t r = begin; r < end; ++r) {
+      const auto position = static_cast<float>(position_of(r));
+      for (std::size_t i = 0; i < half; ++i) {
+        const float angle = position * frequencies[i];
+        angles.cosines.data()[r * half + i] = std::cos(angle) * factor;
+        angles.sines.data()[r * half + i] = std::sin(angle) * factor;
       }
-    });
-  }
+    }
+  });
 }
 
 LayerRows CpuModel::layer_rows(std::size_t step, std::span<const SequenceStep> steps) const {
@@ -188,13 +193,41 @@ LayerRows CpuModel::layer_rows(std::size_t step, std::span<const SequenceStep> s
   return {.first = Position{static_cast<std::int32_t>(steps[step].cache->length())},
           .count = count,
           .width = width,
-          .hidden = hidden_.span().subspan(step_begin_[step] * width, count * width)};
+          .hidden = hidden_.span().subspan(step_begin_[step] * width, count * width),
+          .margins = std::span(margins_).subspan(step_begin_[step], count)};
+}
+
+// The margins of the rows whose selectors need them at a layer, in one product for all.
+void CpuModel::find_margins(LayerIndex layer, std::span<const SequenceStep> steps) {
+  running_.clear();
+  for (std::size_t s = 0; s < steps.size(); ++s) {
+    const SequenceStep& step = steps[s];
+    if (begins_after(step, layer) || step.role == RowRole::prompt ||
+        !step.selector->needs_margins(layer)) {
+      continue;
+    }
+    for (std::size_t i = 0; i < step.tokens.size(); ++i) {
+      const std::size_t row = step_begin_[s] + i;
+      if (margin_known_[row] == 0) running_.push_back(row);
+    }
+  }
+  if (running_.empty()) return;
+  logits_of_running_rows(margin_output_);
+  team_.run_shares(running_.size(), 1, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      margins_[running_[i]] = softmax_margin(margin_output_.logit_row(i));
+    }
+  });
+  for (const std::size_t row : running_) margin_known_[row] = 1;
 }
 
 // The one place that asks who runs a layer.
 void CpuModel::select_rows(LayerIndex layer, std::span<const SequenceStep> steps,
                            ForwardOutput& output) {
+  find_margins(layer, steps);
   running_.clear();
+  owing_.clear();
+  storing_.clear();
   for (std::size_t s = 0; s < steps.size(); ++s) {
     const SequenceStep& step = steps[s];
     if (begins_after(step, layer)) continue;
@@ -204,20 +237,53 @@ void CpuModel::select_rows(LayerIndex layer, std::span<const SequenceStep> steps
     } else {
       step.selector->select(layer, layer_rows(s, steps), selected_);
     }
-    if (selected_.empty()) continue;
-    // A row reads the keys and values of every position before it.
-    BlockKvCache& cache = *rows_[step_begin_[s]].cache;
-    std::size_t expected = cache.valid_length(layer);
-    for (const std::size_t i : selected_) {
-      if (cache.length() + i != expected) {
-        throw std::logic_error(fmt::format("position {} runs layer {}, which position {} skipped",
-                                           cache.length() + i, layer.number(), expected));
-      }
-      ++expected;
-      running_.push_back(step_begin_[s] + i);
-    }
-    cache.extend(layer, selected_.size());
+    note_rows(layer, s, steps);
     output.layers_run[s] += selected_.size();
+  }
+}
+
+// Notes for a step which of its rows run a layer, those of selected_, and which owe it, and makes
+// room for what they read.
+void CpuModel::note_rows(LayerIndex layer, std::size_t s, std::span<const SequenceStep> steps) {
+  const SequenceStep& step = steps[s];
+  BlockKvCache& cache = *rows_[step_begin_[s]].cache;
+  const bool may_owe = step.role == RowRole::routed && step.selector->fixed_route() == nullptr;
+  std::size_t next = 0;  // of selected_
+  for (std::size_t i = 0; i < step.tokens.size(); ++i) {
+    const std::size_t row = step_begin_[s] + i;
+    const std::size_t valid = cache.valid_length(layer);
+    if (next < selected_.size() && selected_[next] == i) {
+      // A row reads the keys and values of every position before it.
+      if (rows_[row].position != valid) {
+        throw std::logic_error(fmt::format("position {} runs layer {}, which position {} skipped",
+                                           rows_[row].position, layer.number(), valid));
+      }
+      cache.note_run(layer);
+      running_.push_back(row);
+      margin_known_[row] = 0;
+      ++next;
+    } else if (may_owe && rows_[row].position == valid) {
+      cache.note_owed(layer, {hidden(row), config().width});
+    }
+  }
+  const std::size_t valid = cache.valid_length(layer);
+  std::size_t end = cache.stored_length(layer);
+  if (!selected_.empty()) end = rows_[running_.back()].position + 1;
+  if (valid - end >= most_owed_) end = valid;
+  if (end == cache.stored_length(layer)) return;
+  collect_owed(layer, cache, end);
+  cache.reserve(layer, end);
+  storing_.push_back({&cache, end});
+}
+
+// Adds to owing_ the positions before `end` that owe a layer.
+void CpuModel::collect_owed(LayerIndex layer, BlockKvCache& cache, std::size_t end) {
+  for (const OwedState& owed : cache.owed()) {
+    if (layer < owed.first || layer >= owed.end || owed.position >= end ||
+        owed.position < cache.stored_length(layer)) {
+      continue;
+    }
+    owing_.push_back({&cache, owed.position, owed.values.get()});
   }
 }
 
@@ -231,16 +297,18 @@ void CpuModel::normalize(const PackedNorm& norm, const float* x, std::size_t siz
   }
 }
 
-// normed_ = norm(hidden) for the running rows, or just hidden if there is no norm, quantised if the
-// matrices that read it want that.
-void CpuModel::read_hidden(const PackedNorm* norm, ActivationQuantization quantization,
+// normed_ = norm(states), or just the states if there is no norm, quantised if the matrices that
+// read it want that.
+template <class StateOf>
+void CpuModel::read_states(std::size_t count, const StateOf& state_of, const PackedNorm* norm,
+                           ActivationQuantization quantization,
                            std::initializer_list<const PackedMatrix*> readers) {
   const std::size_t width = config().width;
-  normed_.resize(running_.size(), width, quantization);
+  normed_.resize(count, width, quantization);
   const bool quantize = any_integer(readers);
-  team_.run_shares(running_.size(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
+  team_.run_shares(count, rows_per_worker, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
-      const float* const states = hidden(running_[i]);
+      const float* const states = state_of(i);
       if (norm != nullptr) {
         normalize(*norm, states, width, normed_.row(i));
       } else {
@@ -248,6 +316,25 @@ void CpuModel::read_hidden(const PackedNorm* norm, ActivationQuantization quanti
       }
       if (quantize) normed_.quantize_row(kernels_, i);
     }
+  });
+}
+
+// The same of the running rows.
+void CpuModel::read_hidden(const PackedNorm* norm, ActivationQuantization quantization,
+                           std::initializer_list<const PackedMatrix*> readers) {
+  read_states(
+      running_.size(), [&](std::size_t i) { return hidden(running_[i]); }, norm, quantization,
+      readers);
+}
+
+// normed_ = what the queries, keys and values are products of.
+template <class StateOf>
+void CpuModel::read_attention_input(const PackedLayer& weights, std::size_t count,
+                                    const StateOf& state_of) {
+  const bool norm_first = config().norm.placement != NormPlacement::after;
+  run_operation(Operation::norm, {}, [&] {
+    read_states(count, state_of, norm_first ? &weights.attention_norm : nullptr, sensitive,
+                {&weights.query.weight, &weights.key.weight, &weights.value.weight});
   });
 }
 
@@ -266,49 +353,72 @@ void CpuModel::finish_block(const PackedNorm& norm, const std::optional<PackedNo
   });
 }
 
-// Norms each head of the queries and keys in qkv_.
-void CpuModel::normalize_heads(const PackedLayer& weights) {
+// Norms heads that lie side by side, each by itself.
+void CpuModel::normalize_heads(const PackedNorm& norm, float* heads, std::size_t count) const {
   const std::size_t head_dim = config().head_dim;
-  const std::size_t query_width = config().query_width();
-  const std::size_t qkv_width = query_width + 2 * config().kv_width();
-  team_.run_shares(running_.size(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin; i < end; ++i) {
-      float* const queries = qkv_.data() + i * qkv_width;
-      float* const keys = queries + query_width;
-      for (std::size_t head = 0; head < config().heads; ++head) {
-        float* const query = queries + head * head_dim;
-        normalize(*weights.query_norm, query, head_dim, query);
-      }
-      for (std::size_t head = 0; head < config().kv_heads; ++head) {
-        float* const key = keys + head * head_dim;
-        normalize(*weights.key_norm, key, head_dim, key);
-      }
-    }
-  });
+  for (std::size_t head = 0; head < count; ++head) {
+    normalize(norm, heads + head * head_dim, head_dim, heads + head * head_dim);
+  }
+}
+
+// Rotates heads that lie side by side as the layer does, by the angles of a row.
+void CpuModel::rotate_heads(LayerIndex layer, const std::vector<Angles>& angles, std::size_t row,
+                            float* heads, std::size_t count) const {
+  const std::optional<std::size_t> rotary = config().attention[layer.index()].rotary;
+  if (!rotary) return;
+  const std::size_t half = rotary_frequencies_[*rotary].size();
+  for (std::size_t head = 0; head < count; ++head) {
+    kernels_.rotate(heads + head * config().head_dim, angles[*rotary].cosines.data() + row * half,
+                    angles[*rotary].sines.data() + row * half, half);
+  }
 }
 
 // Rotates queries and keys in qkv_ and stores keys and values.
 void CpuModel::rotate_and_store(LayerIndex layer) {
-  const std::size_t head_dim = config().head_dim;
   const std::size_t query_width = config().query_width();
   const std::size_t kv_width = config().kv_width();
   const std::size_t qkv_width = query_width + 2 * kv_width;
-  const std::optional<std::size_t> rotary = config().attention[layer.index()].rotary;
-  const Angles* const angles = rotary ? &angles_[*rotary] : nullptr;
-  const std::size_t half = rotary ? rotary_frequencies_[*rotary].size() : 0;
-  const std::size_t count = running_.size();
-  team_.run_shares(count, rows_per_worker, [&](std::size_t begin, std::size_t end) {
+  team_.run_shares(running_.size(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
     for (std::size_t i = begin; i < end; ++i) {
       const std::size_t row = running_[i];
       float* const qkv = qkv_.data() + i * qkv_width;
       // Queries and keys lie side by side.
-      for (std::size_t head = 0; rotary && head < config().heads + config().kv_heads; ++head) {
-        kernels_.rotate(qkv + head * head_dim, angles->cosines.data() + row * half,
-                        angles->sines.data() + row * half, half);
-      }
+      rotate_heads(layer, angles_, row, qkv, config().heads + config().kv_heads);
       rows_[row].cache->store(kernels_, layer, rows_[row].position, qkv + query_width,
                               qkv + query_width + kv_width);
     }
+  });
+}
+
+// Forms and stores the keys and values of owing_: what run_layer() does, as far as they go.
+void CpuModel::pay_owed(LayerIndex layer) {
+  const PackedLayer& weights = weights_.layer(layer);
+  const std::size_t count = owing_.size();
+  const std::size_t kv_width = config().kv_width();
+  read_attention_input(weights, count, [&](std::size_t i) { return owing_[i].state; });
+  qkv_.reserve(count * 2 * kv_width);
+  const std::array key_value{
+      Product{.map = weights.key.map(), .out = qkv_.data(), .out_stride = 2 * kv_width},
+      Product{
+          .map = weights.value.map(), .out = qkv_.data() + kv_width, .out_stride = 2 * kv_width},
+  };
+  run_operation(Operation::query_key_value,
+                product_volume(count, {&weights.key.weight, &weights.value.weight}),
+                [&] { multiply(team_, kernels_, normed_, key_value); });
+  run_operation(Operation::rotary_and_store, {}, [&] {
+    if (const auto rotary = config().attention[layer.index()].rotary) {
+      rotary_angles(
+          *rotary, count, [&](std::size_t i) { return owing_[i].position; },
+          owing_angles_[*rotary]);
+    }
+    team_.run_shares(count, rows_per_worker, [&](std::size_t begin, std::size_t end) {
+      for (std::size_t i = begin; i < end; ++i) {
+        float* const keys = qkv_.data() + i * 2 * kv_width;
+        if (weights.key_norm) normalize_heads(*weights.key_norm, keys, config().kv_heads);
+        rotate_heads(layer, owing_angles_, i, keys, config().kv_heads);
+        owing_[i].cache->store(kernels_, layer, owing_[i].position, keys, keys + kv_width);
+      }
+    });
   });
 }
 
@@ -493,22 +603,29 @@ void CpuModel::run_layer(LayerIndex layer) {
     return Product{.map = linear.map(), .out = out, .out_stride = stride};
   };
 
-  const std::initializer_list<const PackedMatrix*> attention_readers{
-      &weights.query.weight, &weights.key.weight, &weights.value.weight};
-  const bool norm_first = config().norm.placement != NormPlacement::after;
-  run_operation(Operation::norm, {}, [&] {
-    read_hidden(norm_first ? &weights.attention_norm : nullptr, sensitive, attention_readers);
-  });
+  read_attention_input(weights, count, [&](std::size_t i) { return hidden(running_[i]); });
   qkv_.reserve(count * qkv_width);
   const std::array qkv{
       product(weights.query, qkv_.data(), qkv_width),
       product(weights.key, qkv_.data() + query_width, qkv_width),
       product(weights.value, qkv_.data() + query_width + kv_width, qkv_width),
   };
-  run_operation(Operation::query_key_value, product_volume(count, attention_readers),
-                [&] { multiply(team_, kernels_, normed_, qkv); });
+  run_operation(
+      Operation::query_key_value,
+      product_volume(count, {&weights.query.weight, &weights.key.weight, &weights.value.weight}),
+      [&] { multiply(team_, kernels_, normed_, qkv); });
 
-  if (weights.query_norm) run_operation(Operation::norm, {}, [&] { normalize_heads(weights); });
+  if (weights.query_norm) {
+    run_operation(Operation::norm, {}, [&] {
+      team_.run_shares(count, rows_per_worker, [&](std::size_t begin, std::size_t end) {
+        for (std::size_t i = begin; i < end; ++i) {
+          float* const queries = qkv_.data() + i * qkv_width;
+          normalize_heads(*weights.query_norm, queries, config().heads);
+          normalize_heads(*weights.key_norm, queries + query_width, config().kv_heads);
+        }
+      });
+    });
+  }
   run_operation(Operation::rotary_and_store, {}, [&] { rotate_and_store(layer); });
   run_operation(Operation::attention, attention_volume(layer), [&] {
     attend(layer);
@@ -595,7 +712,10 @@ void CpuModel::forward(std::span<const SequenceStep> steps, ForwardOutput& outpu
   output.layers_run.assign(steps.size(), 0);
   run_operation(Operation::embedding, {}, [&] {
     enter(steps);
-    rotary_angles();
+    for (std::size_t k = 0; k < angles_.size(); ++k) {
+      rotary_angles(
+          k, rows_.size(), [&](std::size_t row) { return rows_[row].position; }, angles_[k]);
+    }
   });
   if (sink != nullptr) {
     for (std::size_t s = 0; s < steps.size(); ++s) sink->entering(s, layer_rows(s, steps));
@@ -603,7 +723,9 @@ void CpuModel::forward(std::span<const SequenceStep> steps, ForwardOutput& outpu
   try {
     for (LayerIndex layer{0}; layer.value < config().depth(); ++layer) {
       select_rows(layer, steps, output);
+      if (!owing_.empty()) pay_owed(layer);
       if (!running_.empty()) run_layer(layer);
+      for (const Storing& storing : storing_) storing.cache->set_stored(layer, storing.end);
       if (sink == nullptr) continue;
       for (std::size_t s = 0; s < steps.size(); ++s) {
         if (!begins_after(steps[s], layer)) sink->layer_output(s, layer, layer_rows(s, steps));

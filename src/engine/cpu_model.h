@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <initializer_list>
 #include <memory>
 #include <optional>
@@ -39,6 +40,10 @@ class CpuModel final : public LanguageModel {
   /// Adds what each operation of the passes from now on takes to `profile`, which must outlive
   /// them; nullptr ends that. It costs a little time itself.
   void set_profile(Profile* profile) { profile_ = profile; }
+  /// How many positions of a sequence may owe a layer keys and values: once there are so many (at
+  /// least 1), they are formed even if no token runs the layer. Fewer take less memory, more read
+  /// the weights less often; no result depends on it.
+  void set_most_owed(std::size_t positions) { most_owed_ = positions; }
 
  private:
   // A row of a forward pass: which step, cache and position of its sequence it is.
@@ -56,6 +61,19 @@ class CpuModel final : public LanguageModel {
     std::size_t first_query = 0;  // in part_states_
   };
 
+  // A position that owes a layer its keys and values, and the state that it skipped the layer with.
+  struct OwingRow {
+    BlockKvCache* cache;
+    std::size_t position;
+    const float* state;
+  };
+
+  // Up to which position the layer at hand will have keys and values.
+  struct Storing {
+    BlockKvCache* cache;
+    std::size_t end;
+  };
+
   // Of one of the model's rotations, for the rows of a pass.
   struct Angles {
     AlignedBuffer<float> cosines, sines;  // [rows][dimensions / 2]
@@ -65,10 +83,18 @@ class CpuModel final : public LanguageModel {
   void quantize_rows(Activations& activations);
   void project_embeddings();
   void add_positions();
-  void rotary_angles();
+  template <class PositionOf>
+  void rotary_angles(std::size_t rotary, std::size_t count, const PositionOf& position_of,
+                     Angles& angles);
   void select_rows(LayerIndex layer, std::span<const SequenceStep> steps, ForwardOutput& output);
+  void find_margins(LayerIndex layer, std::span<const SequenceStep> steps);
+  void note_rows(LayerIndex layer, std::size_t step, std::span<const SequenceStep> steps);
+  void collect_owed(LayerIndex layer, BlockKvCache& cache, std::size_t end);
+  void pay_owed(LayerIndex layer);
   void run_layer(LayerIndex layer);
-  void normalize_heads(const PackedLayer& weights);
+  void normalize_heads(const PackedNorm& norm, float* heads, std::size_t count) const;
+  void rotate_heads(LayerIndex layer, const std::vector<Angles>& angles, std::size_t row,
+                    float* heads, std::size_t count) const;
   void rotate_and_store(LayerIndex layer);
   void group_rows(std::size_t most);
   [[nodiscard]] std::size_t first_seen(LayerIndex layer, const Row& row) const;
@@ -83,8 +109,14 @@ class CpuModel final : public LanguageModel {
   template <class Run>
   void run_operation(Operation operation, const Volume& volume, const Run& run);
   void normalize(const PackedNorm& norm, const float* x, std::size_t size, float* out) const;
+  template <class StateOf>
+  void read_states(std::size_t count, const StateOf& state_of, const PackedNorm* norm,
+                   ActivationQuantization quantization,
+                   std::initializer_list<const PackedMatrix*> readers);
   void read_hidden(const PackedNorm* norm, ActivationQuantization quantization,
                    std::initializer_list<const PackedMatrix*> readers);
+  template <class StateOf>
+  void read_attention_input(const PackedLayer& weights, std::size_t count, const StateOf& state_of);
   void finish_block(const PackedNorm& norm, const std::optional<PackedNorm>& output_norm);
   void feed_forward(const PackedLayer& weights);
   void project_to_head(const PackedLinear& map);
@@ -101,22 +133,29 @@ class CpuModel final : public LanguageModel {
   std::shared_ptr<CachePool> cache_pool_;
   std::vector<std::vector<float>> rotary_frequencies_;  // of each of the model's rotations
   Profile* profile_ = nullptr;
+  std::size_t most_owed_ = 64;  // as many rows as products are fast with
 
   // Scratch of one forward pass, kept so that a decoding loop allocates nothing.
   std::vector<Row> rows_;
   std::vector<std::size_t> step_begin_;  // the first row of each step
   std::vector<std::size_t> running_;     // the rows that run the layer at hand
   std::vector<std::size_t> selected_;
-  std::vector<WorkRange> row_groups_;                    // of running_, for attention
-  AlignedBuffer<float> hidden_;                          // [rows][width]
-  std::vector<Angles> angles_;                           // of each of the model's rotations
-  Activations embedded_;                                 // [entering][embedding width]
-  Activations normed_;                                   // [running][width]
-  AlignedBuffer<float> qkv_;                             // [running][query, key and value widths]
-  Activations attended_;                                 // [running][query width]
-  Activations ffn_;                                      // [running][ffn_width]
-  AlignedBuffer<float> delta_;                           // [running][width]
-  Activations projected_;                                // [running][embedding width]
+  std::vector<float> margins_;              // of each row, for the selectors that need them
+  std::vector<std::uint8_t> margin_known_;  // whether the row's state is still the one it is of
+  ForwardOutput margin_output_;             // the logits that the margins are taken from
+  std::vector<OwingRow> owing_;             // what is formed at the layer at hand
+  std::vector<Storing> storing_;            // likewise
+  std::vector<WorkRange> row_groups_;       // of running_, for attention
+  AlignedBuffer<float> hidden_;             // [rows][width]
+  std::vector<Angles> angles_;              // of each of the model's rotations
+  std::vector<Angles> owing_angles_;        // of owing_
+  Activations embedded_;                    // [entering][embedding width]
+  Activations normed_;                      // [running][width]
+  AlignedBuffer<float> qkv_;                // [running][query, key and value widths]
+  Activations attended_;                    // [running][query width]
+  Activations ffn_;                         // [running][ffn_width]
+  AlignedBuffer<float> delta_;              // [running][width]
+  Activations projected_;                   // [running][embedding width]
   std::vector<AlignedBuffer<float>> attention_scratch_;  // for each worker
   std::vector<AlignedBuffer<float>> attention_states_;   // for each worker, [attention_queries]
   std::vector<AttentionPiece> attention_pieces_;         // of rows whose parts are shared out

@@ -44,6 +44,7 @@ void store_position(const Kernels& kernels, const CacheLayout& layout, std::byte
 
 CacheLayout::CacheLayout(const ModelConfig& config, CacheElement stored)
     : layers(config.layers),
+      width(config.width),
       kv_heads(config.kv_heads),
       head_dim(config.head_dim),
       value_stride((config.head_dim + 15) / 16 * 16),
@@ -64,14 +65,23 @@ BlockKvCache::BlockKvCache(const CacheLayout& layout, std::shared_ptr<CachePool>
     : layout_(layout),
       pool_(std::move(pool)),
       capacity_(capacity),
+      run_(layout.layers, 0),
+      stored_(layout.layers, 0),
       valid_(layout.layers, 0),
       layers_(layout.layers) {}
+
+std::size_t BlockKvCache::full_depth_length() const {
+  return *std::min_element(run_.begin(), run_.end());
+}
 
 std::unique_ptr<KvCache> BlockKvCache::fork() const {
   auto copy = std::make_unique<BlockKvCache>(layout_, pool_, capacity_);
   copy->length_ = length_;
+  copy->run_ = run_;
+  copy->stored_ = stored_;
   copy->valid_ = valid_;
   copy->layers_ = layers_;
+  copy->owed_ = owed_;
   return copy;
 }
 
@@ -79,23 +89,57 @@ void BlockKvCache::truncate(std::size_t length) {
   if (length > length_) throw std::logic_error("a cache cannot be truncated to more than it holds");
   length_ = length;
   for (std::size_t l = 0; l < layers_.size(); ++l) {
+    run_[l] = std::min(run_[l], length);
+    stored_[l] = std::min(stored_[l], length);
     valid_[l] = std::min(valid_[l], length);
-    const std::size_t keep = blocks_for(valid_[l]);
+    const std::size_t keep = blocks_for(stored_[l]);
     layers_[l].blocks.resize(std::min(layers_[l].blocks.size(), keep));
     layers_[l].pointers.resize(layers_[l].blocks.size());
   }
+  std::erase_if(owed_, [&](const OwedState& owed) { return owed.position >= length; });
 }
 
 std::size_t BlockKvCache::bytes() const {
   std::size_t blocks = 0;
   for (const Layer& layer : layers_) blocks += layer.blocks.size();
-  return blocks * layout_.block_bytes();
+  return blocks * layout_.block_bytes() + owed_.size() * layout_.width * sizeof(float);
 }
 
-void BlockKvCache::extend(LayerIndex layer, std::size_t count) {
+void BlockKvCache::note_run(LayerIndex layer) {
+  std::size_t& run = run_[layer.index()];
+  std::size_t& valid = valid_[layer.index()];
+  if (run == valid) ++run;
+  ++valid;
+}
+
+void BlockKvCache::note_owed(LayerIndex layer, std::span<const float> state) {
+  const std::size_t position = valid_[layer.index()]++;
+  // The state is the one that the layer before was skipped with, if it was.
+  const auto before = std::find_if(owed_.rbegin(), owed_.rend(), [&](const OwedState& owed) {
+    return owed.position == position && owed.end == layer;
+  });
+  const LayerIndex end{layer.value + 1};
+  if (before != owed_.rend()) {
+    before->end = end;
+    return;
+  }
+  auto values = std::make_shared_for_overwrite<float[]>(state.size());
+  std::copy(state.begin(), state.end(), values.get());
+  owed_.push_back({position, layer, end, std::move(values)});
+}
+
+void BlockKvCache::advance(std::size_t count) {
+  length_ += count;
+  std::erase_if(owed_, [&](const OwedState& owed) {
+    return std::all_of(stored_.begin() + owed.first.value, stored_.begin() + owed.end.value,
+                       [&](std::size_t stored) { return stored > owed.position; });
+  });
+}
+
+void BlockKvCache::reserve(LayerIndex layer, std::size_t end) {
   Layer& target = layers_[layer.index()];
-  const std::size_t begin = valid_[layer.index()];
-  const std::size_t needed = blocks_for(begin + count);
+  const std::size_t begin = stored_[layer.index()];
+  const std::size_t needed = blocks_for(end);
   // The block that the next position falls into may be shared with a fork.
   for (std::size_t b = begin / block_size; b < needed; ++b) {
     if (b < target.blocks.size() && target.blocks[b].use_count() == 1) continue;
@@ -111,7 +155,6 @@ void BlockKvCache::extend(LayerIndex layer, std::size_t count) {
     }
     target.pointers[b] = target.blocks[b].get();
   }
-  valid_[layer.index()] = begin + count;
 }
 
 void BlockKvCache::store(const Kernels& kernels, LayerIndex layer, std::size_t position,

@@ -1,10 +1,7 @@
 #include "generate/sampler.h"
 
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <cmath>
-#include <cstdint>
 #include <functional>
 #include <limits>
 #include <numeric>
@@ -12,74 +9,13 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "model/softmax.h"
 
 namespace fathom {
 namespace {
 
 void require(bool ok, std::string_view option, double value, std::string_view range) {
   if (!ok) throw InputError(fmt::format("{} {}: expected {}", option, value, range));
-}
-
-// Running values side by side: compilers make vector instructions of them, but not of one.
-constexpr std::size_t lanes = 16;
-
-// exp(-87), 1.6e-38: no longer matters in a sum from 1 on.
-constexpr float smallest_exponent = -87;
-constexpr float negligible = 1.7e-38F;
-
-// exp(x) for x from smallest_exponent to 0, to about two units in the last place; NaN stays NaN.
-// The library's takes several times as long over a vocabulary, since it is called for one number at
-// a time.
-float exp_nonpositive(float x) {
-  // exp(x) = 2^n exp(r), |r| <= ln(2) / 2. Adding 1.5 * 2^23 rounds to an integer, which then
-  // stands in the lowest bits.
-  constexpr float rounding = 12582912;
-  const float shifted = x * 1.44269504F + rounding;
-  const float n = shifted - rounding;
-  const float r = (x - n * 0.693359375F) + n * 2.12194440e-4F;  // ln(2) in two parts
-  // Taylor's series: the first term left out is below 2^-27 of the result.
-  const float p =
-      ((((((r * (1.0F / 5040) + 1.0F / 720) * r + 1.0F / 120) * r + 1.0F / 24) * r + 1.0F / 6) * r +
-        0.5F) *
-           r +
-       1) *
-          r +
-      1;
-  const std::int32_t exponent =
-      std::bit_cast<std::int32_t>(shifted) - std::bit_cast<std::int32_t>(rounding);
-  const float power = std::bit_cast<float>((exponent + 127) << 23);
-  return p * power;
-}
-
-// The exponentials of numbers up to 0, negligible ones for those below smallest_exponent. Two
-// loops, which compilers make vector instructions of.
-void exp_in_place(std::span<float> values) {
-  for (float& value : values) value = smallest_exponent > value ? smallest_exponent : value;
-  for (float& value : values) value = exp_nonpositive(value);
-}
-
-// The greatest value; NaNs are passed over, and minus infinity is what there is without others.
-float maximum(std::span<const float> values) {
-  std::array<float, lanes> maxima;
-  maxima.fill(-std::numeric_limits<float>::infinity());
-  std::size_t i = 0;
-  for (; i + lanes <= values.size(); i += lanes) {
-    for (std::size_t k = 0; k < lanes; ++k) {
-      maxima[k] = values[i + k] > maxima[k] ? values[i + k] : maxima[k];
-    }
-  }
-  for (; i < values.size(); ++i) maxima[0] = values[i] > maxima[0] ? values[i] : maxima[0];
-  return *std::max_element(maxima.begin(), maxima.end());
-}
-
-double sum(std::span<const float> values) {
-  std::array<double, lanes> sums{};
-  std::size_t i = 0;
-  for (; i + lanes <= values.size(); i += lanes) {
-    for (std::size_t k = 0; k < lanes; ++k) sums[k] += values[i + k];
-  }
-  for (; i < values.size(); ++i) sums[0] += values[i];
-  return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
 // Calls visit(begin, block) for values in blocks.
@@ -92,10 +28,6 @@ void for_each_block(std::span<const float> values, std::size_t size, const Visit
 
 // Of values that are summed up or searched block by block.
 constexpr std::size_t block_size = 512;
-
-[[noreturn]] void no_numbers() {
-  throw InputError("the model's logits are no numbers: its weights are damaged");
-}
 
 // The greatest of each logit_block values.
 void find_maxima(std::span<const float> values, std::vector<float>& maxima) {
@@ -113,7 +45,7 @@ std::size_t argmax(const LogitRow& scores) {
   const auto where = block == scores.maxima.end()
                          ? scores.values.end()
                          : std::find(scores.values.begin() + from, scores.values.end(), largest);
-  if (where == scores.values.end()) no_numbers();
+  if (where == scores.values.end()) refuse_logits();
   return static_cast<std::size_t>(where - scores.values.begin());
 }
 
@@ -201,7 +133,7 @@ void Sampler::weigh(std::span<const float> scores, std::size_t best) {
     const auto weights = std::span(weights_).subspan(begin, block.size());
     for (std::size_t i = 0; i < block.size(); ++i) weights[i] = (block[i] - largest) / temperature;
     exp_in_place(weights);
-    for (float& weight : weights) weight = weight > negligible ? weight : 0;
+    for (float& weight : weights) weight = weight > negligible_exponential ? weight : 0;
   });
   weights_[best] = 1;  // also where it is infinite
 }
@@ -275,20 +207,6 @@ std::size_t Sampler::draw(const RandomKey& key) {
   const std::size_t begin = falls_on<double>(sums_, left) * block_size;
   const std::size_t count = std::min(block_size, weights.size() - begin);
   return begin + falls_on(weights.subspan(begin, count), left);
-}
-
-double log_sum_exp(std::span<const float> logits) {
-  const float largest = maximum(logits);
-  if (largest == -std::numeric_limits<float>::infinity()) no_numbers();
-  std::array<float, block_size> terms;
-  double total = 0;
-  for_each_block(logits, block_size, [&](std::size_t /*begin*/, std::span<const float> block) {
-    const auto differences = std::span(terms).first(block.size());
-    for (std::size_t i = 0; i < block.size(); ++i) differences[i] = block[i] - largest;
-    exp_in_place(differences);
-    total += sum(differences);
-  });
-  return largest + std::log(total);
 }
 
 std::vector<TokenLogprob> most_likely(std::span<const float> logits, std::size_t n) {

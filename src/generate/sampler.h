@@ -64,9 +64,6 @@ struct TokenLogprob {
   double logprob;  ///< natural logarithm of the probability
 };
 
-/// log(sum of exp(logits)), in double.
-double log_sum_exp(std::span<const float> logits);
-
 /// The n most likely tokens under the plain softmax of the logits, likeliest first (lower ids first
 /// among equals).
 std::vector<TokenLogprob> most_likely(std::span<const float> logits, std::size_t n);

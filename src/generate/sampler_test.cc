@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "model/softmax.h"
 
 namespace fathom {
 namespace {

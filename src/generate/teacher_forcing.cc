@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "model/softmax.h"
 
 namespace fathom {
 namespace {
@@ -15,10 +16,9 @@ constexpr std::size_t rows_per_pass = 64;
 
 }  // namespace
 
-std::vector<double> response_nll(LanguageModel& model, const KvCache& prompt_cache,
-                                 std::span<const float> prompt_logits,
-                                 std::span<const TokenId> response, const Selector& selector,
-                                 const StopFlag& stop) {
+ScoredResponse response_nll(LanguageModel& model, const KvCache& prompt_cache,
+                            std::span<const float> prompt_logits, std::span<const TokenId> response,
+                            const Selector& selector, const StopFlag& stop) {
   if (response.empty()) throw InputError("the response has no tokens");
   const std::size_t room = prompt_cache.capacity() - prompt_cache.length();
   if (response.size() - 1 > room) {
@@ -28,7 +28,7 @@ std::vector<double> response_nll(LanguageModel& model, const KvCache& prompt_cac
   const auto nll = [](std::span<const float> logits, TokenId token) {
     return log_sum_exp(logits) - logits[token.index()];
   };
-  std::vector<double> result{nll(prompt_logits, response[0])};
+  ScoredResponse result{.nll = {nll(prompt_logits, response[0])}};
   const std::unique_ptr<KvCache> cache = prompt_cache.fork();
   // The last response token predicts nothing that is asked for.
   const std::span<const TokenId> inputs = response.first(response.size() - 1);
@@ -42,8 +42,9 @@ std::vector<double> response_nll(LanguageModel& model, const KvCache& prompt_cac
                             .selector = &selector,
                             .logits = LogitRows::all};
     model.forward(std::span(&step, 1), output, nullptr);
+    result.layers_run += output.layers_run[0];
     for (std::size_t i = 0; i < count; ++i) {
-      result.push_back(nll(output.logit_row(i).values, response[begin + i + 1]));
+      result.nll.push_back(nll(output.logit_row(i).values, response[begin + i + 1]));
     }
   }
   return result;

@@ -127,7 +127,8 @@ std::optional<std::uint32_t> period(const std::vector<bool>& slides) {
 /// Which layers see only a window, as fathom's reader takes it; all of them if no pattern is said.
 /// Throws FileError where layers rotate otherwise than all files of the architecture do, or windows
 /// differ, which no key can say.
-void add_windows(const ArchitectureKeys& keys, const ModelConfig& config, const std::string& file) {
+void add_windows(const ArchitectureKeys& keys, const ModelConfig& config, const std::string& file,
+                 std::vector<std::string>& notes) {
   std::optional<std::size_t> window;
   std::vector<bool> slides;
   for (std::size_t l = 0; l < config.layers; ++l) {
@@ -153,6 +154,13 @@ void add_windows(const ArchitectureKeys& keys, const ModelConfig& config, const 
     keys.number("attention.sliding_window_pattern", *n);
   } else if (std::ranges::count(slides, false) != 0) {
     keys.bools("attention.sliding_window_pattern", slides);
+  }
+  if (!gemma) {
+    notes.push_back(
+        fmt::format("llama.cpp reads no windows from files of this architecture; there all layers "
+                    "see more than "
+                    "the last {} positions",
+                    *window));
   }
 }
 
@@ -221,7 +229,7 @@ void add_config(const ArchitectureKeys& keys, const ModelConfig& config, const s
                                 "say {}",
                                 name(config.activation), name(usual)));
   }
-  add_windows(keys, config, file);
+  add_windows(keys, config, file, notes);
   add_attention_scale(keys, config, file, notes);
   keys.number("block_count", as_uint32(config.layers));
   keys.number("context_length", as_uint32(config.context));
@@ -329,7 +337,14 @@ void add_tokenizer(GgufHeader& header, const HuggingFaceFolder& folder, const Mo
   header.add_string("tokenizer.ggml.pre", tokenizer.pre_tokenizer);
   header.add_strings("tokenizer.ggml.tokens", tokenizer.tokens);
   header.add_numbers("tokenizer.ggml.token_type", std::span(tokenizer.types));
-  header.add_strings("tokenizer.ggml.merges", tokenizer.merges);
+  if (tokenizer.scores.empty()) {
+    header.add_strings("tokenizer.ggml.merges", tokenizer.merges);
+  } else {
+    header.add_numbers("tokenizer.ggml.scores", std::span(tokenizer.scores));
+  }
+  if (tokenizer.space_prefix) {
+    header.add_bool("tokenizer.ggml.add_space_prefix", *tokenizer.space_prefix);
+  }
 
   const SpecialTokenIds ids(folder, files);
   const auto add_id = [&](std::string_view key, std::optional<TokenId> id) {

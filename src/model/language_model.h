@@ -27,15 +27,18 @@ class KvCache {
   [[nodiscard]] virtual std::size_t length() const = 0;
   /// Positions it may have.
   [[nodiscard]] virtual std::size_t capacity() const = 0;
-  /// Positions from 0 for which this layer has keys and values: length() unless tokens skipped it.
-  /// A token can run a layer only if all positions before its own are valid there.
+  /// Positions from 0 for which this layer has keys and values, or owes them and can form them when
+  /// a token runs it: length() unless tokens on a fixed route skipped it. A token can run a layer
+  /// only if all positions before its own are valid there.
   [[nodiscard]] virtual std::size_t valid_length(LayerIndex layer) const = 0;
-  /// Another sequence with the same past. What they have in common is shared; engine/ goes on
-  /// sharing full blocks, whichever side writes.
+  /// Positions from 0 that ran every layer, as prompts do.
+  [[nodiscard]] virtual std::size_t full_depth_length() const = 0;
+  /// Another sequence with the same past, what it owes included. What they have in common is
+  /// shared; engine/ goes on sharing full blocks, whichever side writes.
   [[nodiscard]] virtual std::unique_ptr<KvCache> fork() const = 0;
   /// Forgets the positions from `length` on. `length` is at most length().
   virtual void truncate(std::size_t length) = 0;
-  /// Memory held for this sequence, shared blocks counted whole.
+  /// Memory held for this sequence, what it shares counted whole.
   [[nodiscard]] virtual std::size_t bytes() const = 0;
 };
 
@@ -130,7 +133,11 @@ class LanguageModel {
   /// logits do not depend on the other rows, on how a sequence is cut into steps, or on threads:
   /// they are bitwise the same (engine/ only). `sink` may be nullptr. Throws InputError if a cache
   /// would exceed its capacity or a token is outside the vocabulary, std::logic_error if a row runs
-  /// a layer that an earlier position skipped; the caches are then as before.
+  /// a layer that an earlier position skipped on a fixed route; the caches are then as before.
+  ///
+  /// Where a selector has no fixed route, a layer that a row skips owes keys and values to the rows
+  /// after it: those of the state that the row skips it with. They may be formed later than the row
+  /// is run, which changes no bit.
   virtual void forward(std::span<const SequenceStep> steps, ForwardOutput& output,
                        HiddenStateSink* sink) = 0;
 

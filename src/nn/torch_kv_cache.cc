@@ -16,6 +16,12 @@ std::int64_t integer(std::size_t n) { return static_cast<std::int64_t>(n); }
 TorchKvCache::TorchKvCache(const TorchCacheShape& shape, std::size_t capacity)
     : shape_(shape), capacity_(capacity), layers_(shape.layers) {}
 
+std::size_t TorchKvCache::full_depth_length() const {
+  std::size_t least = length_;
+  for (const Layer& layer : layers_) least = std::min(least, layer.valid);
+  return least;
+}
+
 std::unique_ptr<KvCache> TorchKvCache::fork() const {
   auto copy = std::make_unique<TorchKvCache>(shape_, capacity_);
   copy->length_ = length_;

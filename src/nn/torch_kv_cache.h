@@ -28,6 +28,7 @@ class TorchKvCache final : public KvCache {
   [[nodiscard]] std::size_t valid_length(LayerIndex layer) const override {
     return layers_[layer.index()].valid;
   }
+  [[nodiscard]] std::size_t full_depth_length() const override;
   [[nodiscard]] std::unique_ptr<KvCache> fork() const override;
   void truncate(std::size_t length) override;
   [[nodiscard]] std::size_t bytes() const override;

@@ -13,6 +13,7 @@
 #include "generate/sampler.h"
 #include "metrics/cosine.h"
 #include "metrics/mean_error.h"
+#include "model/softmax.h"
 #include "study/layer_search.h"
 
 namespace fathom {

@@ -50,7 +50,7 @@ TEST_P(ForcedResponseTest, LikelihoodsAreThoseOfPassesOfTheirOwn) {
   const std::vector<double> together = forced.nll(routes_);
   for (std::size_t r = 0; r < routes_.size(); ++r) {
     const std::vector<double> alone =
-        response_nll(model_, *cache_, logits_, response_, RouteSelector(routes_[r]), stop_);
+        response_nll(model_, *cache_, logits_, response_, RouteSelector(routes_[r]), stop_).nll;
     double sum = 0;
     for (const double nll : alone) sum += nll;
     EXPECT_EQ(together[r], sum / static_cast<double>(alone.size())) << routes_[r].to_string();

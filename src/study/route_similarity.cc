@@ -9,6 +9,7 @@
 #include "depth/selector.h"
 #include "generate/sampler.h"
 #include "metrics/cosine.h"
+#include "model/softmax.h"
 
 namespace fathom {
 namespace {

@@ -115,7 +115,7 @@ TEST_F(RouteSimilarityTest, IsThatOfPassesOfTheirOwn) {
     model_.final_norm(states.layers.back(), b);
     EXPECT_NEAR(measured.final_normed, mean_cosine(a, b), 1e-12);
     EXPECT_EQ(measured.nll,
-              response_nll(model_, *cache_, logits_, response_, RouteSelector(route), stop_));
+              response_nll(model_, *cache_, logits_, response_, RouteSelector(route), stop_).nll);
   }
 }
 

@@ -44,7 +44,14 @@ Tokenizer read_back(const GgufTokenizer& tokenizer, const TestFolder& folder) {
       .add_strings("tokenizer.ggml.tokens", tokenizer.tokens)
       .add_numbers("tokenizer.ggml.token_type", tokenizer.types)
       .add_strings("tokenizer.ggml.merges", tokenizer.merges)
+      .add_numbers("tokenizer.ggml.scores", tokenizer.scores)
       .add_bool("tokenizer.ggml.add_bos_token", tokenizer.beginning.has_value());
+  if (tokenizer.space_prefix) {
+    writer.add_bool("tokenizer.ggml.add_space_prefix", *tokenizer.space_prefix);
+  }
+  if (tokenizer.unknown) {
+    writer.add_number("tokenizer.ggml.unknown_token_id", tokenizer.unknown->value);
+  }
   if (tokenizer.beginning) {
     writer.add_number("tokenizer.ggml.bos_token_id", tokenizer.beginning->value);
   }
@@ -57,11 +64,12 @@ TEST(GgufTokenizer, ReadBackIsTheSameTokenizer) {
   const TestFolder folder;
   const nlohmann::json strings = read_json(golden() / "hard_strings.json");
   std::set<std::string> names;
-  for (const char* const name : {"gpt2", "smollm", "llama-bpe", "qwen2"}) {
+  for (const char* const name :
+       {"gpt2", "smollm", "llama-bpe", "qwen2", "tekken", "llama2", "gemma"}) {
     const std::filesystem::path path = golden() / "tokenizers" / (std::string(name) + ".json");
     const Tokenizer original = Tokenizer::from_json(path);
     const GgufTokenizer converted = of_json(path, 0);
-    names.insert(converted.pre_tokenizer);
+    names.insert(converted.model + "/" + converted.pre_tokenizer);
     EXPECT_THAT(converted.notes, testing::IsEmpty());
     const Tokenizer ours = read_back(converted, folder);
     ASSERT_EQ(ours.vocabulary_size(), original.vocabulary_size());
@@ -76,7 +84,8 @@ TEST(GgufTokenizer, ReadBackIsTheSameTokenizer) {
       }
     }
   }
-  EXPECT_THAT(names, testing::ElementsAre("gpt-2", "llama-bpe", "qwen2", "smollm"));
+  EXPECT_THAT(names, testing::ElementsAre("gpt2/gpt-2", "gpt2/llama-bpe", "gpt2/qwen2",
+                                          "gpt2/smollm", "gpt2/tekken", "llama/default"));
 }
 
 TEST(GgufTokenizer, NamesIdsUpToTheEmbeddingsRows) {
@@ -127,6 +136,65 @@ TEST(GgufTokenizer, SaysThatANormalizerIsLost) {
   const GgufTokenizer tokenizer = of_json(folder.write("tokenizer.json", json.dump()), 0);
   EXPECT_EQ(tokenizer.pre_tokenizer, "qwen2");
   EXPECT_THAT(tokenizer.notes, testing::ElementsAre(HasSubstr("NFC")));
+}
+
+// A space put before a text that begins with one, or with a special token, is one too many.
+TEST(GgufTokenizer, SaysThatSpacesArePutElsewhere) {
+  const TestFolder folder;
+  const std::filesystem::path path = golden() / "tokenizers" / "mistral.json";
+  const GgufTokenizer converted = of_json(path, 0);
+  EXPECT_THAT(converted.notes, testing::Contains(HasSubstr("puts a space before a text")));
+  const Tokenizer original = Tokenizer::from_json(path);
+  const Tokenizer ours = read_back(converted, folder);
+  std::size_t compared = 0;
+  for (const auto& string : read_json(golden() / "hard_strings.json")) {
+    const auto text = string.get<std::string>();
+    if (text.empty() || text.starts_with(' ') || text.starts_with("\u2581")) continue;
+    if (text.find("ipsum dolor") != std::string::npos || text.find("<turn>") != std::string::npos) {
+      continue;  // added tokens
+    }
+    EXPECT_EQ(ours.encode(text, SpecialTokens::as_text),
+              original.encode(text, SpecialTokens::as_text))
+        << text;
+    ++compared;
+  }
+  EXPECT_GT(compared, 100U);
+}
+
+TEST(GgufTokenizer, SaysThatTokensAreSoughtInTheTextAsItIs) {
+  EXPECT_THAT(of_json(golden() / "tokenizers" / "llama2-normalized.json", 0).notes,
+              testing::Contains(AllOf(HasSubstr("<turn>"), HasSubstr("normalised"))));
+}
+
+TEST(GgufTokenizer, RefusesSentencePieceThatScoresCannotSay) {
+  const nlohmann::json json = read_json(golden() / "tokenizers" / "llama2.json");
+  const TestFolder folder;
+  const auto error = [&](const nlohmann::json& changed) {
+    return error_of<FileError>([&] { of_json(folder.write("tokenizer.json", changed.dump()), 0); });
+  };
+  const auto with = [&](const std::string& pointer, const nlohmann::json& value) {
+    nlohmann::json changed = json;
+    changed[nlohmann::json::json_pointer(pointer)] = value;
+    return changed;
+  };
+  nlohmann::json changed = json;
+  changed["model"]["merges"].erase(7);
+  EXPECT_THAT(error(changed), AllOf(HasSubstr("model.merges"), HasSubstr("no merge of")));
+  changed = json;
+  auto& merges = changed["model"]["merges"];
+  const auto made = [](const nlohmann::json& merge) {
+    return merge[0].get<std::string>() + merge[1].get<std::string>();
+  };
+  std::size_t at = 1;  // the second of two merges that make the same token
+  while (made(merges[at]) != made(merges[at - 1])) ++at;
+  const nlohmann::json moved = merges[at];
+  merges.erase(at);
+  merges.push_back(moved);
+  EXPECT_THAT(error(changed), HasSubstr("their order"));
+  EXPECT_THAT(error(with("/normalizer", nullptr)), HasSubstr("normalizer"));
+  EXPECT_THAT(error(with("/decoder/decoders/0/content", "_")), HasSubstr("decoder"));
+  EXPECT_THAT(error(with("/model/ignore_merges", true)), HasSubstr("ignore_merges"));
+  EXPECT_THAT(error(read_json(golden() / "tokenizers" / "splits.json")), HasSubstr("normalizer"));
 }
 
 TEST(GgufTokenizer, NamesTokensThatTakeWhiteSpace) {

@@ -142,24 +142,13 @@ TokenizerParts::Scores read_scores(const GgufFile& file) {
   return *scores;
 }
 
-/// SentencePiece writes a space as this character.
-constexpr std::string_view lower_block = "\u2581";
-
-void set_sentencepiece(TokenizerParts& parts, const GgufFile& file) {
-  const std::string space(lower_block);
+SpacePrefix read_space_prefix(const GgufFile& file) {
   constexpr std::string_view extra_key = "tokenizer.ggml.remove_extra_whitespaces";
   if (file.find_bool(extra_key).value_or(false)) {
     throw FileError(file.path(), extra_key, "true is not supported");
   }
-  parts.unknown.bytes = TokenizerParts::Unknown::Bytes::tokens;
-  parts.unknown.runs = TokenizerParts::Unknown::Runs::fused;
-  parts.decoder.tokens = DecoderRules::Tokens::characters_or_byte;
-  parts.decoder.replacements = {{space, " "}};
-  if (file.find_bool("tokenizer.ggml.add_space_prefix").value_or(true)) {
-    parts.normalizer.emplace_back(PrependStep{space});
-    parts.decoder.strip = DecoderRules::Strip{" ", 1};
-  }
-  parts.normalizer.emplace_back(Replacement{" ", space});
+  const bool prefix = file.find_bool("tokenizer.ggml.add_space_prefix").value_or(true);
+  return prefix ? SpacePrefix::yes : SpacePrefix::no;
 }
 
 std::optional<TokenId> token_at(const GgufFile& file, std::string_view key, std::size_t count) {
@@ -208,8 +197,7 @@ TokenizerParts byte_level_parts(const GgufFile& file) {
 TokenizerParts sentencepiece_parts(const GgufFile& file) {
   TokenizerParts parts;
   parts.merges_place = scores_key;
-  parts.alphabet = Alphabet::characters;
-  set_sentencepiece(parts, file);
+  set_sentencepiece(parts, read_space_prefix(file));
   set_tokens(parts, file);
   const auto unknown = token_at(file, "tokenizer.ggml.unknown_token_id", parts.vocabulary.size());
   if (unknown) parts.unknown.token = unknown;
@@ -219,6 +207,20 @@ TokenizerParts sentencepiece_parts(const GgufFile& file) {
 }
 
 }  // namespace
+
+void set_sentencepiece(TokenizerParts& parts, SpacePrefix prefix) {
+  const std::string space(sentencepiece_space);
+  parts.alphabet = Alphabet::characters;
+  parts.unknown.bytes = TokenizerParts::Unknown::Bytes::tokens;
+  parts.unknown.runs = TokenizerParts::Unknown::Runs::fused;
+  parts.decoder.tokens = DecoderRules::Tokens::characters_or_byte;
+  parts.decoder.replacements = {{space, " "}};
+  if (prefix == SpacePrefix::yes) {
+    parts.normalizer.emplace_back(PrependStep{space});
+    parts.decoder.strip = DecoderRules::Strip{" ", 1};
+  }
+  parts.normalizer.emplace_back(Replacement{" ", space});
+}
 
 std::optional<GgufPreTokenizer> gguf_pre_tokenizer(const TokenizerParts& parts) {
   const auto likeness = [&](const auto& other) {

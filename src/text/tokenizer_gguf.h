@@ -26,6 +26,16 @@ struct GgufPreTokenizer {
   TokenizerParts::WholeWords whole_words;
 };
 
+/// SentencePiece writes a space as this character.
+inline constexpr std::string_view sentencepiece_space = "\u2581";
+
+/// Whether files of SentencePiece's kind put a space before a text
+/// (tokenizer.ggml.add_space_prefix).
+enum class SpacePrefix { no, yes };
+/// Sets what such a file does before it merges, what it does with unknown characters, and how it
+/// decodes.
+void set_sentencepiece(TokenizerParts& parts, SpacePrefix prefix);
+
 /// The one that cuts texts as `parts`, which must be byte-level, do, if there is one; of several
 /// the one that is most like them in the rest.
 std::optional<GgufPreTokenizer> gguf_pre_tokenizer(const TokenizerParts& parts);
