@@ -96,8 +96,11 @@ ScoredRow score_row(CpuModel& model, const PromptMaker& prompts, const Example& 
   return row;
 }
 
-// A dash where there is no number: no response had a second token.
-std::string cell(double value) { return std::isfinite(value) ? fmt::format("{:.4f}", value) : "-"; }
+// A dash where there is no number: no response had a second token. Perplexities may be of any size.
+std::string cell(double value) {
+  if (!std::isfinite(value)) return "-";
+  return value < 1e6 ? fmt::format("{:.4f}", value) : fmt::format("{:.4e}", value);
+}
 
 void print_table(const std::vector<DepthPolicy>& policies, const std::vector<Total>& totals) {
   fmt::print("{:<28}{:>10}{:>12}{:>22}{:>12}\n", "depth", "NLL", "perplexity", "NLL without first",
