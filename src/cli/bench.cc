@@ -378,7 +378,9 @@ Command add_bench(CLI::App& program) {
       "bench", "How fast a model runs at each depth, against what the machine allows");
   options->model.add_to(*command);
   options->ranking.add_to(*command);
-  command->add_option("--depth", options->depth, "policies, separated by commas; " + depth_help())
+  command
+      ->add_option("--depth", options->depth,
+                   "policies, separated by commas; " + fixed_depth_help())
       ->capture_default_str();
   const auto positive = CLI::Range(std::size_t{1}, std::size_t{1} << 30);
   command->add_option("--prompt-tokens", options->prompt_tokens, "tokens of a prefill")

@@ -89,9 +89,11 @@ std::optional<Ranking> RankingOption::find(const ModelFiles& model,
   return shipped->ranking();
 }
 
-std::string depth_help() {
+std::string fixed_depth_help() {
   return "which layers generated tokens run: full, first:K, uniform:K, random:K, random-free:K, "
-         "block:K, ranked:K, layers:1,3,5-9 or confidence:T";
+         "block:K, ranked:K or layers:1,3,5-9";
 }
+
+std::string depth_help() { return fixed_depth_help() + "; or confidence:T, by token"; }
 
 }  // namespace fathom

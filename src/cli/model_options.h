@@ -62,7 +62,10 @@ struct RankingOption {
                                             std::span<const DepthPolicy> policies) const;
 };
 
-/// The text of a depth policy option's help.
+/// The text of a depth policy option's help, where all tokens of a sequence must run the same
+/// layers.
+std::string fixed_depth_help();
+/// The same where each token may choose for itself.
 std::string depth_help();
 
 }  // namespace fathom

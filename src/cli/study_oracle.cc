@@ -79,7 +79,7 @@ Command add_study_oracle(CLI::App& study, const std::string& command_line) {
   options->model.add_to(*command);
   options->data.add_to(*command);
   command->add_option("--depths", options->depths,
-                      "policies, separated by commas, full among them; " + depth_help());
+                      "policies, separated by commas, full among them; " + fixed_depth_help());
   options->ranking.add_to(*command);
   command->add_option("--out", options->out,
                       "folder for results and the report; a run that was stopped goes on in it");

@@ -203,11 +203,6 @@ class TensorRows {
 
 }  // namespace
 
-std::vector<std::size_t> GgufExport::Tensor::shape() const {
-  if (!columns) return source.shape;
-  return {columns->count, source.shape.front()};
-}
-
 GgufExport GgufExport::open(const std::filesystem::path& path, std::optional<TensorType> type) {
   return std::filesystem::is_directory(path) ? of_folder(path, type) : of_file(path, type);
 }

@@ -28,7 +28,9 @@ class GgufExport {
     /// Set where row i is column i of these of the source.
     std::optional<ColumnRange> columns = std::nullopt;
 
-    [[nodiscard]] std::vector<std::size_t> shape() const;
+    [[nodiscard]] std::vector<std::size_t> shape() const {
+      return outputs_first_shape(source, columns);
+    }
   };
 
   /// The model of a Hugging Face folder or a GGUF file, with its matrices as `type`: one that

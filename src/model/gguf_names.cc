@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 namespace fathom {
+
 GgufFamily gguf_family(ModelFamily family) {
   switch (family) {
     case ModelFamily::llama:
@@ -42,11 +43,6 @@ std::vector<std::uint32_t> pairing_order(RotaryPairing from, RotaryPairing to, s
     }
   }
   return order;
-}
-
-std::vector<std::size_t> GgufWeight::shape() const {
-  if (!columns) return tensor.shape;
-  return {columns->count, tensor.shape.front()};
 }
 
 void for_each_weight(

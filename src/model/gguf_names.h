@@ -75,8 +75,9 @@ struct GgufWeight {
   Kind kind = Kind::other;
   std::optional<ColumnRange> columns;  ///< as in LinearTensors
 
-  /// [outputs][inputs] of a linear map, whichever come first in the file.
-  [[nodiscard]] std::vector<std::size_t> shape() const;
+  [[nodiscard]] std::vector<std::size_t> shape() const {
+    return outputs_first_shape(tensor, columns);
+  }
 };
 /// All weights of a model in the order of a forward pass. Queries, keys and values that lie in one
 /// tensor with their inputs first are one weight, as in GPT-2's GGUF files.

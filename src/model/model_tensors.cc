@@ -251,6 +251,12 @@ class Finder {
 
 }  // namespace
 
+std::vector<std::size_t> outputs_first_shape(const TensorView& weight,
+                                             const std::optional<ColumnRange>& columns) {
+  if (!columns) return weight.shape;
+  return {columns->count, weight.shape.front()};
+}
+
 ModelTensors find_tensors(const TensorSource& source, const ModelConfig& config,
                           TensorNaming naming) {
   return Finder(source, config, naming).model();

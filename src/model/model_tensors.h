@@ -15,6 +15,11 @@ struct ColumnRange {
   std::size_t count = 0;
 };
 
+/// The shape [outputs][inputs] of a linear map's weight. With `columns` the file has inputs first,
+/// and these of its columns are the outputs; without, it is the tensor's own.
+std::vector<std::size_t> outputs_first_shape(const TensorView& weight,
+                                             const std::optional<ColumnRange>& columns);
+
 /// A linear map as stored: weight [outputs][inputs] and, where the model has one, bias [outputs].
 struct LinearTensors {
   TensorView weight;

@@ -235,8 +235,7 @@ GgufTokenizer sentencepiece(const TokenizerParts& parts, std::size_t vocabulary)
   if (found->places == FoundPrefix::Places::others) {
     result.notes.emplace_back(
         "the tokenizer puts a space before a text that does not begin with one; readers of GGUF "
-        "put "
-        "one before every text, and after added tokens");
+        "put one before every text, and after added tokens");
   }
   result.model = "llama";
   result.pre_tokenizer = "default";
