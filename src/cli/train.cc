@@ -185,8 +185,7 @@ int run_finetune(const Options& options) {
     logged = std::max(logged, step->get<std::uint64_t>());
   });
   const fs::path checkpoint = out / "checkpoint";
-  if (fs::exists(checkpoint)) {
-    training.load(checkpoint, described);
+  if (training.load(checkpoint, described)) {
     fmt::print(stderr, "goes on after step {} of {}\n", training.steps(), steps);
   }
   const StopFlag& stop = stop_on_interrupt();

@@ -27,6 +27,7 @@
 #include "nn/training_pass.h"
 #include "train/adamw.h"
 #include "train/batches.h"
+#include "train/checkpoint_folder.h"
 
 namespace fathom {
 namespace {
@@ -150,29 +151,16 @@ class Finetuning::Implementation {
   }
 
   void save(const fs::path& folder, const std::string& description) const {
-    fs::path aside = folder;
-    aside += ".aside";
-    std::error_code error;
-    fs::remove_all(aside, error);  // what a killed run left
-    if (!fs::create_directories(aside, error) && error) {
-      throw FileError(aside.string(), "", "cannot be made: " + error.message());
-    }
-    try {
+    replace_folder(folder, [&](const fs::path& aside) {
       write_safetensors(aside / weights_file, HostTensors(parameters_.all()).views(), {});
       write_safetensors(aside / optimizer_file, HostTensors(optimizer_->state()).views(), {});
       const nlohmann::ordered_json state{{"steps", steps_}, {"description", description}};
       write_file_atomically(aside / state_file, state.dump(1) + "\n");
-      fs::remove_all(folder, error);
-      fs::rename(aside, folder);
-    } catch (const fs::filesystem_error& failure) {
-      throw FileError(folder.string(), "", failure.code().message());
-    } catch (...) {
-      fs::remove_all(aside, error);
-      throw;
-    }
+    });
   }
 
-  void load(const fs::path& folder, const std::string& description) {
+  bool load(const fs::path& folder, const std::string& description) {
+    if (!recover_folder(folder)) return false;
     const std::string path = (folder / state_file).string();
     const auto state = nlohmann::json::parse(read_text_file(path, largest_state), nullptr, false);
     if (!state.is_object() || !state.contains("steps") || !state["steps"].is_number_unsigned() ||
@@ -188,6 +176,7 @@ class Finetuning::Implementation {
     read_tensors(folder / weights_file, parameters_.all());
     read_tensors(folder / optimizer_file, optimizer_->state());
     steps_ = state["steps"].get<std::uint64_t>();
+    return true;
   }
 
   void write_model(const fs::path& path) const {
@@ -319,8 +308,8 @@ void Finetuning::save(const std::filesystem::path& folder, const std::string& de
   implementation_->save(folder, description);
 }
 
-void Finetuning::load(const std::filesystem::path& folder, const std::string& description) {
-  implementation_->load(folder, description);
+bool Finetuning::load(const std::filesystem::path& folder, const std::string& description) {
+  return implementation_->load(folder, description);
 }
 
 void Finetuning::write_model(const std::filesystem::path& path) const {

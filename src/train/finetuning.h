@@ -68,12 +68,13 @@ class Finetuning {
   StepReport step();
   StepReport step(std::span<const std::vector<std::size_t>> micro_batches);
 
-  /// Writes everything that is needed to go on as `folder`, which appears when it is whole.
-  /// `description` says what the training is. Throws FileError if that fails.
+  /// Writes everything that is needed to go on as `folder`. A kill at any moment leaves this
+  /// checkpoint or the one before it (train/checkpoint_folder.h). `description` says what the
+  /// training is. Throws FileError if that fails; the checkpoint before it is then as it was.
   void save(const std::filesystem::path& folder, const std::string& description) const;
-  /// Goes on from there. Throws FileError if the folder is damaged, is of another model, or of a
-  /// training that was described otherwise.
-  void load(const std::filesystem::path& folder, const std::string& description);
+  /// Goes on from there; false if there is no checkpoint. Throws FileError if the folder is
+  /// damaged, is of another model, or of a training that was described otherwise.
+  bool load(const std::filesystem::path& folder, const std::string& description);
 
   /// Writes the model with its new weights, in float32, as `path`: a Hugging Face folder if it came
   /// from one, else a GGUF file. Throws FileError.

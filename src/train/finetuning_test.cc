@@ -88,7 +88,8 @@ TEST_P(FinetuningTest, ALoadedTrainingGoesOnToTheBit) {
   losses_of(begun, 4);
   begun.save(checkpoint, "a training");
   Finetuning resumed = training_of(GetParam(), depth_options());
-  resumed.load(checkpoint, "a training");
+  EXPECT_FALSE(resumed.load(folder.path() / "none", "a training"));
+  ASSERT_TRUE(resumed.load(checkpoint, "a training"));
   EXPECT_EQ(resumed.steps(), 7U);
   EXPECT_EQ(losses_of(resumed, 13), std::vector<double>(expected.begin() + 7, expected.end()));
   whole.write_model(folder.path() / "whole");
