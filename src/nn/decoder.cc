@@ -14,8 +14,10 @@
 #include <ATen/ops/rms_norm.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/silu.h>
+#include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
 #include <algorithm>
+#include <limits>
 #include <stdexcept>
 
 #include "model/rotary.h"
@@ -188,13 +190,17 @@ Decoder Decoder::adapted(const LoraParameters& lora) const {
   return decoder;
 }
 
-at::Tensor Decoder::embed(const at::Tensor& tokens, const at::Tensor& positions) const {
+at::Tensor Decoder::embed(const at::Tensor& tokens, const at::Tensor& positions,
+                          const Dropout* dropout) const {
   at::Tensor states = at::embedding(embedding_, tokens).to(state_type_);
   if (config_.embedding_scale != 1) states = states * config_.embedding_scale;
   if (project_in_) states = (*project_in_)(states).to(state_type_);
   if (positions_.defined()) {
     const at::Tensor rows = positions + integer(*config_.learned_positions);
     states = states + at::embedding(positions_, rows).to(state_type_);
+  }
+  if (dropout != nullptr) {
+    states = (*dropout)(states, Dropout::Place::embedding, LayerIndex{0}, 0);
   }
   return states;
 }
@@ -253,19 +259,46 @@ at::Tensor Decoder::attend(LayerIndex layer, const at::Tensor& query, const at::
   const std::int64_t rows = query.size(1);
   const std::int64_t seen = key.size(2);
   const std::int64_t window = attention.window ? integer(*attention.window) : seen;
-  at::Tensor mask;
+  at::Tensor visible;
   const bool causal = first == 0 && rows > 1 && window >= seen;
   if (!causal && (rows > 1 || window < seen)) {
-    const auto options = query.options().dtype(at::kLong);
-    const at::Tensor row = at::arange(first, first + rows, options).unsqueeze(1);
-    const at::Tensor column = at::arange(seen, options).unsqueeze(0);
-    mask = column.le(row).logical_and(column.gt(row - window));
+    visible = mask(layer, first, rows, seen, query.options());
   }
   const at::Tensor attended = at::scaled_dot_product_attention(
       query.transpose(1, 2), key, value,
-      mask.defined() ? std::optional<at::Tensor>(mask) : std::nullopt, 0.0, causal, attention.scale,
-      config_.heads != config_.kv_heads);
+      visible.defined() ? std::optional<at::Tensor>(visible) : std::nullopt, 0.0, causal,
+      attention.scale, config_.heads != config_.kv_heads);
   return attended.transpose(1, 2).reshape({-1, integer(config_.query_width())});
+}
+
+// As it is written down: torch's fused attention of CPUs has no dropout, and torch's own draws
+// depend on a generator that all share.
+at::Tensor Decoder::attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
+                           const at::Tensor& value, std::int64_t first, const Dropout& dropout,
+                           std::uint32_t part) const {
+  if (dropout.rates().attention <= 0) return attend(layer, query, key, value, first);
+  const std::int64_t shared = integer(config_.heads / config_.kv_heads);
+  const at::Tensor keys = key.repeat_interleave(shared, 1);
+  const at::Tensor products = at::matmul(query.transpose(1, 2), keys.transpose(2, 3)) *
+                              config_.attention[layer.index()].scale;
+  const at::Tensor visible = mask(layer, first, query.size(1), key.size(2), query.options());
+  const at::Tensor hidden =
+      products.to(state_type_)
+          .masked_fill(visible.logical_not(), -std::numeric_limits<double>::infinity());
+  const at::Tensor weights =
+      dropout(at::softmax(hidden, -1), Dropout::Place::attention, layer, part);
+  return at::matmul(weights.to(value.scalar_type()), value.repeat_interleave(shared, 1))
+      .transpose(1, 2)
+      .reshape({-1, integer(config_.query_width())});
+}
+
+at::Tensor Decoder::mask(LayerIndex layer, std::int64_t first, std::int64_t rows, std::int64_t seen,
+                         const at::TensorOptions& options) const {
+  const auto& attention = config_.attention[layer.index()];
+  const std::int64_t window = attention.window ? integer(*attention.window) : seen;
+  const at::Tensor row = at::arange(first, first + rows, options.dtype(at::kLong)).unsqueeze(1);
+  const at::Tensor column = at::arange(seen, options.dtype(at::kLong)).unsqueeze(0);
+  return column.le(row).logical_and(column.gt(row - window));
 }
 
 at::Tensor Decoder::add_block(const at::Tensor& states, const at::Tensor& output, const Norm& norm,
@@ -275,18 +308,23 @@ at::Tensor Decoder::add_block(const at::Tensor& states, const at::Tensor& output
   return config_.norm.placement == NormPlacement::after ? norm(sum) : sum;
 }
 
-at::Tensor Decoder::finish(LayerIndex layer, const at::Tensor& states,
-                           const at::Tensor& attended) const {
+at::Tensor Decoder::finish(LayerIndex layer, const at::Tensor& states, const at::Tensor& attended,
+                           const Dropout* dropout) const {
+  const auto dropped = [&](const at::Tensor& x, Dropout::Place place) {
+    return dropout == nullptr ? x : (*dropout)(x, place, layer, 0);
+  };
   const Layer& weights = layers_[layer.index()];
-  const at::Tensor middle = add_block(states, weights.attention_output(attended),
-                                      weights.attention_norm, weights.attention_output_norm);
+  const at::Tensor middle = add_block(
+      states, dropped(weights.attention_output(attended), Dropout::Place::attention_output),
+      weights.attention_norm, weights.attention_output_norm);
   const at::Tensor normed =
       config_.norm.placement == NormPlacement::after ? middle : weights.ffn_norm(middle);
   const at::Tensor up = weights.up(normed);
   const at::Tensor inner = weights.gate
                                ? activated(config_.activation, (*weights.gate)(normed)) * up
                                : activated(config_.activation, up);
-  return add_block(middle, weights.down(inner), weights.ffn_norm, weights.ffn_output_norm);
+  return add_block(middle, dropped(weights.down(inner), Dropout::Place::ffn_output),
+                   weights.ffn_norm, weights.ffn_output_norm);
 }
 
 at::Tensor Decoder::final_norm(const at::Tensor& states) const {

@@ -8,6 +8,7 @@
 #include "base/strong_types.h"
 #include "model/model_config.h"
 #include "model/model_tensors.h"
+#include "nn/dropout.h"
 #include "nn/lora.h"
 #include "nn/parameters.h"
 
@@ -74,7 +75,8 @@ struct AttentionInputs {
 /// What a decoder-only model computes, a layer at a time, for all families: the same for inference
 /// and training, with or without gradients. Rows are those of any sequences side by side; who runs
 /// a layer and sees whom is up to the caller. States, norms and logits are in the states' type;
-/// products and attention in the product type.
+/// products and attention in the product type. Where a Dropout is given it is the model's own, as
+/// in training; null: none.
 class Decoder {
  public:
   /// Reads what it needs from `parameters`, whose tensors it goes on to use.
@@ -90,7 +92,8 @@ class Decoder {
   [[nodiscard]] at::Device device() const { return embedding_.device(); }
 
   /// What rows begin with: [rows][width]. `tokens` and `positions` are [rows], int64.
-  [[nodiscard]] at::Tensor embed(const at::Tensor& tokens, const at::Tensor& positions) const;
+  [[nodiscard]] at::Tensor embed(const at::Tensor& tokens, const at::Tensor& positions,
+                                 const Dropout* dropout) const;
   /// Of each of the model's rotations.
   [[nodiscard]] std::vector<RotaryAngles> angles(const at::Tensor& positions) const;
   /// The first half of a layer: from states [rows][width] to queries, keys and values. `angles` are
@@ -102,9 +105,13 @@ class Decoder {
   /// all positions up to the last query's. Gives [sequences * rows][heads * head_dim].
   [[nodiscard]] at::Tensor attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
                                   const at::Tensor& value, std::int64_t first) const;
+  /// Likewise, with dropout; `part` tells a layer's calls apart.
+  [[nodiscard]] at::Tensor attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
+                                  const at::Tensor& value, std::int64_t first,
+                                  const Dropout& dropout, std::uint32_t part) const;
   /// The second half: from the states and what attention gave to the states after the layer.
   [[nodiscard]] at::Tensor finish(LayerIndex layer, const at::Tensor& states,
-                                  const at::Tensor& attended) const;
+                                  const at::Tensor& attended, const Dropout* dropout) const;
   /// The states as they are if the model has no final norm.
   [[nodiscard]] at::Tensor final_norm(const at::Tensor& states) const;
   /// Logits [rows][vocabulary] of states before the final norm.
@@ -127,6 +134,10 @@ class Decoder {
   [[nodiscard]] at::Tensor add_block(const at::Tensor& states, const at::Tensor& output,
                                      const Norm& norm,
                                      const std::optional<Norm>& output_norm) const;
+  // Which of the positions 0 to `seen` - 1 rows at first, first + 1, ... see: [rows][seen], true or
+  // false. `options` say where.
+  [[nodiscard]] at::Tensor mask(LayerIndex layer, std::int64_t first, std::int64_t rows,
+                                std::int64_t seen, const at::TensorOptions& options) const;
   [[nodiscard]] at::Tensor rotate(const at::Tensor& heads, const RotaryAngles& angles) const;
 
   ModelConfig config_;

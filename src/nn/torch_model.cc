@@ -141,7 +141,7 @@ class TorchModel::Implementation {
       }
     }
     const at::Tensor where = index_tensor(positions, device_);
-    states_ = decoder_.embed(index_tensor(tokens, device_), where);
+    states_ = decoder_.embed(index_tensor(tokens, device_), where, nullptr);
     angles_ = decoder_.angles(where);
     for (std::size_t s = 0; s < steps.size(); ++s) {
       if (!steps[s].entering) continue;
@@ -224,8 +224,8 @@ class TorchModel::Implementation {
                                          piece.first_position));
       begin += piece.count;
     }
-    const at::Tensor result =
-        decoder_.finish(layer, states, attended.size() == 1 ? attended.front() : at::cat(attended));
+    const at::Tensor result = decoder_.finish(
+        layer, states, attended.size() == 1 ? attended.front() : at::cat(attended), nullptr);
     if (all) {
       states_ = result;
     } else {

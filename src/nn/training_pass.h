@@ -8,7 +8,9 @@
 
 #include "base/strong_types.h"
 #include "depth/route.h"
+#include "nn/activation_storage.h"
 #include "nn/decoder.h"
+#include "nn/dropout.h"
 
 namespace fathom {
 
@@ -17,6 +19,9 @@ struct TrainingSequence {
   std::span<const TokenId> tokens;
   std::size_t prompt = 0;        ///< how many of the tokens are the prompt's: at least one
   const Route* route = nullptr;  ///< of the response's rows; all layers if there is none
+  /// Layers that any of its rows run, the prompt's too; all if there is none. What layer dropout
+  /// [Fan et al. 2020] leaves of the model for this sequence.
+  const Route* kept = nullptr;
 };
 
 /// Who runs a layer, token by token: given the states [rows][width] with which the response's rows
@@ -53,6 +58,24 @@ TrainingStates run_training_pass(const Decoder& decoder,
 TrainingStates run_response_pass(const Decoder& decoder,
                                  std::span<const TrainingSequence> sequences,
                                  const PassMemory& memory);
+
+struct DetachedPassOptions {
+  const PassMemory* prompts = nullptr;  ///< as in run_response_pass(); null: whole sequences
+  const Dropout* dropout = nullptr;
+  ActivationStorage activations = ActivationStorage::kept;
+};
+
+/// A pass whose gradients come in two parts: those of what is computed from the states reach
+/// `states.grad()`, and from there backward() leads them through the pass. However activations are
+/// kept, the results are the same to the bit. Decoder, sequences and options' objects must live as
+/// long as this.
+struct DetachedPass {
+  at::Tensor states;  ///< [rows][width]; takes gradients
+  std::uint64_t layers_run = 0;
+  std::function<void()> backward;  ///< once, after gradients have reached the states
+};
+DetachedPass run_detached_pass(const Decoder& decoder, std::span<const TrainingSequence> sequences,
+                               const DetachedPassOptions& options);
 
 /// Skips by masking: every row computes every layer, and its state changes by gate times what the
 /// layer adds. A row that skips a layer still has keys and values there, of the state that it

@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/zeros.h>
 #include <array>
@@ -198,6 +199,115 @@ TEST_P(TrainingPassTest, ResponsesAloneEqualThoseOfTheWholePass) {
   const at::Tensor expected = whole.index_select(0, index_tensor(rows, at::kCPU));
   ASSERT_EQ(responses.states.sizes(), expected.sizes());
   EXPECT_LT((responses.states - expected).abs().max().item<float>(), 1e-4F);
+}
+
+// What a pass of an adapter or of a model gives its weights, by name.
+std::map<std::string, at::Tensor> detached_gradients(Trainable& model,
+                                                     std::span<const TrainingSequence> sequences,
+                                                     const DetachedPassOptions& options) {
+  for (auto& [name, tensor] : model.parameters.all()) tensor.mutable_grad() = at::Tensor();
+  const DetachedPass pass = run_detached_pass(model.decoder, sequences, options);
+  loss_of(model.decoder, sequences, pass.states).backward();
+  pass.backward();
+  std::map<std::string, at::Tensor> gradients;
+  for (const auto& [name, tensor] : model.parameters.all()) gradients[name] = tensor.grad();
+  return gradients;
+}
+
+TEST_P(TrainingPassTest, RecomputedActivationsGiveTheSameBits) {
+  const GoldenFamily golden(GetParam());
+  Trainable model(golden_families() / GetParam(), at::kFloat);
+  const std::int32_t depth = model.files.config.depth();
+  const Route route = Route::uniform(2, depth);
+  const Route kept = Route::first(depth - 1, depth);
+  auto sequences = three_sequences(golden, &route);
+  sequences[1].kept = &kept;
+  const Dropout dropout({.embedding = 0.1, .attention = 0.2, .residual = 0.3}, 1, 2);
+  for (const Dropout* const each : {static_cast<const Dropout*>(nullptr), &dropout}) {
+    const auto a = detached_gradients(model, sequences, {.dropout = each});
+    const auto b = detached_gradients(
+        model, sequences, {.dropout = each, .activations = ActivationStorage::recomputed});
+    for (const auto& [name, gradient] : a) {
+      ASSERT_EQ(gradient.defined(), b.at(name).defined()) << name;
+      if (!gradient.defined()) continue;
+      EXPECT_TRUE(gradient.equal(b.at(name))) << name;
+    }
+    if (each != nullptr) continue;
+    for (auto& [name, tensor] : model.parameters.all()) tensor.mutable_grad() = at::Tensor();
+    loss_of(model.decoder, sequences, run_training_pass(model.decoder, sequences).states)
+        .backward();
+    for (const auto& [name, tensor] : model.parameters.all()) {
+      ASSERT_EQ(tensor.grad().defined(), a.at(name).defined()) << name;
+      if (!tensor.grad().defined()) continue;
+      const double scale = 1 + tensor.grad().abs().max().item<double>();
+      EXPECT_LT((tensor.grad() - a.at(name)).abs().max().item<double>(), 1e-5 * scale) << name;
+    }
+  }
+}
+
+// A sequence that layers are dropped for leaves them out, its prompt too.
+TEST_P(TrainingPassTest, DroppedLayersRunNoRow) {
+  const GoldenFamily golden(GetParam());
+  const Trainable model(golden_families() / GetParam(), at::kFloat);
+  const std::int32_t depth = model.files.config.depth();
+  const auto sequences = three_sequences(golden, nullptr);
+  std::vector<at::Tensor> entering;
+  run_training_pass(model.decoder, sequences, [&](LayerIndex, const at::Tensor& states) {
+    entering.push_back(states);
+    return at::Tensor();
+  });
+  const Route kept = Route::first(2, depth);
+  auto dropped = sequences;
+  for (TrainingSequence& sequence : dropped) sequence.kept = &kept;
+  const TrainingStates result = run_training_pass(model.decoder, dropped);
+  EXPECT_EQ(result.layers_run, (40U + 40U + 30U) * 2);
+  std::vector<std::int64_t> routed;
+  for (const std::int64_t begin : {25, 65, 89}) {
+    const std::int64_t end = begin == 25 ? 40 : begin == 65 ? 80 : 110;
+    for (std::int64_t row = begin; row < end; ++row) routed.push_back(row);
+  }
+  EXPECT_TRUE(result.states.index_select(0, index_tensor(routed, at::kCPU)).equal(entering[2]));
+}
+
+TEST(Dropout, DependsOnItsKeyAndKeepsTheMean) {
+  const at::Tensor ones = at::ones({200, 100});
+  const Dropout dropout({.residual = 0.3}, 1, 2);
+  constexpr auto place = Dropout::Place::ffn_output;
+  const at::Tensor x = dropout(ones, place, LayerIndex{1}, 0);
+  EXPECT_TRUE(x.equal(dropout(ones, place, LayerIndex{1}, 0)));
+  EXPECT_FALSE(x.equal(dropout(ones, place, LayerIndex{2}, 0)));
+  EXPECT_FALSE(x.equal(dropout(ones, place, LayerIndex{1}, 1)));
+  EXPECT_FALSE(x.equal(dropout(ones, Dropout::Place::attention_output, LayerIndex{1}, 0)));
+  EXPECT_FALSE(x.equal(Dropout({.residual = 0.3}, 1, 3)(ones, place, LayerIndex{1}, 0)));
+  EXPECT_FALSE(x.equal(Dropout({.residual = 0.3}, 2, 2)(ones, place, LayerIndex{1}, 0)));
+  // Of 20000 draws, within five standard deviations.
+  EXPECT_NEAR(x.eq(0).to(at::kFloat).mean().item<double>(), 0.3, 0.017);
+  EXPECT_NEAR(x.mean().item<double>(), 1, 0.024);
+  EXPECT_TRUE(ones.equal(dropout(ones, Dropout::Place::attention, LayerIndex{1}, 0)));
+}
+
+// Attention with dropout is written out; without any weight dropped it is the fused one.
+TEST_P(TrainingPassTest, AttentionWithDropoutIsAttention) {
+  const GoldenFamily golden(GetParam());
+  const Trainable model(golden_families() / GetParam(), at::kFloat);
+  const auto sequences = three_sequences(golden, nullptr);
+  const Dropout dropout({.attention = 1e-9}, 1, 2);
+  const at::Tensor with = run_detached_pass(model.decoder, sequences, {.dropout = &dropout}).states;
+  const at::Tensor without = run_training_pass(model.decoder, sequences).states;
+  EXPECT_LT((with - without).abs().max().item<float>(), 1e-4F);
+}
+
+TEST(DropoutRates, AreThoseOfTheFamily) {
+  const DropoutRates opt =
+      dropout_rates(ModelFiles::open(golden_families() / "opt" / "model.gguf"));
+  EXPECT_EQ(opt.residual, 0.1);
+  EXPECT_EQ(opt.attention, 0);
+  const DropoutRates gpt2 =
+      dropout_rates(ModelFiles::open(golden_families() / "gpt2" / "model.gguf"));
+  EXPECT_EQ(gpt2.embedding, 0.1);
+  EXPECT_EQ(gpt2.attention, 0.1);
+  EXPECT_EQ(gpt2.residual, 0.1);
+  EXPECT_FALSE(dropout_rates(ModelFiles::open(golden_families() / "smollm3")).any());
 }
 
 // Factors of an adapter for a model whose own weights are frozen.

@@ -6,6 +6,7 @@
 #include <ATen/ops/log_softmax.h>
 #include <algorithm>
 #include <c10/core/GradMode.h>
+#include <deque>
 #include <map>
 #include <optional>
 #include <stdexcept>
@@ -25,12 +26,14 @@
 #include "model/gguf_names.h"
 #include "nn/decoder.h"
 #include "nn/device.h"
+#include "nn/dropout.h"
 #include "nn/index_tensor.h"
 #include "nn/lora.h"
 #include "nn/training_pass.h"
 #include "train/adamw.h"
 #include "train/batches.h"
 #include "train/checkpoint_folder.h"
+#include "train/weights_in_memory.h"
 
 namespace fathom {
 namespace {
@@ -113,6 +116,8 @@ class Finetuning::Implementation {
         untrained_.emplace(files_.config, files_.tensors, frozen, type);
       }
     }
+    find_layers();
+    if (options_.skipped == SkippedLayers::frozen) leave_out_unused_layers();
     for (auto& [name, tensor] : trained_) tensor.set_requires_grad(true);
     optimizer_.emplace(trained_,
                        AdamWOptions{.weight_decay = options_.weight_decay, .clip = options_.clip});
@@ -147,16 +152,48 @@ class Finetuning::Implementation {
     }
     // The sum over the step's response tokens, divided by their number: micro-batches then weigh
     // as their tokens do.
-    for (const std::vector<std::size_t>& rows : micro_batches) {
+    if (options_.skipped == SkippedLayers::frozen) freeze_all_but(route);
+    for (std::size_t i = 0; i < micro_batches.size(); ++i) {
+      const Dropout dropout(options_.dropout, options_.seed, steps_ * options_.accumulate + i);
+      const Batch batch = batch_of(micro_batches[i], route);
+      DetachedPass pass;
       const at::Tensor loss =
-          summed_loss(rows, route) / static_cast<double>(report.response_tokens);
+          training_loss(batch, dropout, pass) / static_cast<double>(report.response_tokens);
       // A response of one token takes no routed pass.
-      if (loss.requires_grad()) loss.backward();
+      if (loss.requires_grad()) {
+        loss.backward();
+        pass.backward();
+      }
       report.loss += loss.item<double>();
     }
     report.gradient_norm = optimizer_->step(report.learning_rate);
     ++steps_;
     return report;
+  }
+
+  [[nodiscard]] double evaluate(std::span<const TrainingExample> examples,
+                                const Route* route) const {
+    const c10::NoGradGuard guard;
+    // As long ones as a step's rows, for the memory's sake.
+    double sum = 0;
+    double tokens = 0;
+    for (std::size_t begin = 0; begin < examples.size(); begin += options_.batch) {
+      const auto part = examples.subspan(begin, std::min(options_.batch, examples.size() - begin));
+      Batch batch;
+      for (const TrainingExample& example : part) add(batch, example, route, nullptr);
+      const bool as_it_was =
+          responses_alone() && (route == nullptr || route->cost() == files_.config.depth());
+      const Decoder& decoder = as_it_was ? *untrained_ : decoder_;
+      if (responses_alone() && !as_it_was) {
+        DetachedPass pass;
+        sum += responses_loss(batch, {}, pass).item<double>();
+      } else {
+        const at::Tensor states = run_training_pass(decoder, batch.sequences).states;
+        sum += loss_of_states(decoder, batch, states).item<double>();
+      }
+      tokens += static_cast<double>(batch.labels.size());
+    }
+    return sum / tokens;
   }
 
   void save(const fs::path& folder, const std::string& description) const {
@@ -195,6 +232,16 @@ class Finetuning::Implementation {
     } else {
       write_gguf(path, tensors.views());
     }
+  }
+
+  [[nodiscard]] ModelFiles trained_model() const {
+    ModelFiles model = files_;
+    if (lora_) return model;
+    model.source = weights_in_memory(parameters_.all());
+    model.tensors = find_tensors(
+        model.source, model.config,
+        fs::is_directory(model.path) ? TensorNaming::hugging_face : TensorNaming::gguf);
+    return model;
   }
 
   void write_adapter(const fs::path& folder, const std::string& base_sha256) const {
@@ -277,48 +324,116 @@ class Finetuning::Implementation {
     return &options_.routes[random.below(options_.routes.size())];
   }
 
+  // Layers by what is trained of them.
+  void find_layers() {
+    layers_.resize(files_.config.layers);
+    if (lora_) {
+      for (const LoraTensors& map : lora_->maps()) {
+        layers_[map.layer.index()].push_back(map.a);
+        layers_[map.layer.index()].push_back(map.b);
+      }
+      return;
+    }
+    for_each_weight(files_.tensors, [&](const GgufWeight& weight, const TensorView& tensor) {
+      constexpr std::string_view layer = "blk.";
+      if (!weight.name.starts_with(layer)) return;
+      const std::size_t index = std::stoul(weight.name.substr(layer.size()));
+      layers_[index].push_back(trained_.at(tensor.name));
+    });
+  }
+
+  // The optimiser then holds nothing for layers that no route runs.
+  void leave_out_unused_layers() {
+    if (options_.routes.empty()) return;
+    for (LayerIndex layer{0}; layer.value < files_.config.depth(); ++layer) {
+      const bool used = std::ranges::any_of(options_.routes,
+                                            [&](const Route& route) { return route.runs(layer); });
+      if (used) continue;
+      for (const at::Tensor& tensor : layers_[layer.index()]) {
+        std::erase_if(trained_, [&](const auto& entry) { return entry.second.is_same(tensor); });
+      }
+    }
+  }
+
+  void freeze_all_but(const Route* route) {
+    for (LayerIndex layer{0}; layer.value < files_.config.depth(); ++layer) {
+      const bool runs = route == nullptr || route->runs(layer);
+      for (at::Tensor& tensor : layers_[layer.index()]) tensor.set_requires_grad(runs);
+    }
+  }
+
   // Some rows as sequences: the last token of each predicts nothing that is known.
   struct Batch {
     std::vector<TrainingSequence> sequences;
     std::vector<std::int64_t> predicting;  // of all sequences' tokens those that predict responses
     std::vector<std::int64_t> labels;      // what they predict
     std::vector<std::size_t> first;        // of these the first of each sequence
+    std::int64_t rows = 0;
+    std::deque<Route> kept;  // what layer dropout leaves; sequences point to them
   };
+  static void add(Batch& batch, const TrainingExample& example, const Route* route,
+                  const Route* kept) {
+    const std::size_t inputs = example.tokens.size() - 1;
+    batch.sequences.push_back({.tokens = std::span(example.tokens).first(inputs),
+                               .prompt = example.prompt,
+                               .route = route,
+                               .kept = kept});
+    batch.first.push_back(batch.labels.size());
+    for (std::size_t t = example.prompt; t < example.tokens.size(); ++t) {
+      batch.predicting.push_back(batch.rows + static_cast<std::int64_t>(t) - 1);
+      batch.labels.push_back(example.tokens[t].value);
+    }
+    batch.rows += static_cast<std::int64_t>(inputs);
+  }
   [[nodiscard]] Batch batch_of(const std::vector<std::size_t>& rows, const Route* route) const {
     Batch batch;
-    std::int64_t begin = 0;
     for (const std::size_t row : rows) {
-      const TrainingExample& example = examples_[row];
-      const std::size_t inputs = example.tokens.size() - 1;
-      batch.sequences.push_back({.tokens = std::span(example.tokens).first(inputs),
-                                 .prompt = example.prompt,
-                                 .route = route});
-      batch.first.push_back(batch.labels.size());
-      for (std::size_t t = example.prompt; t < example.tokens.size(); ++t) {
-        batch.predicting.push_back(begin + static_cast<std::int64_t>(t) - 1);
-        batch.labels.push_back(example.tokens[t].value);
-      }
-      begin += static_cast<std::int64_t>(inputs);
+      if (options_.layer_dropout > 0) batch.kept.push_back(draw_kept(row));
+      add(batch, examples_[row], route, batch.kept.empty() ? nullptr : &batch.kept.back());
     }
     return batch;
   }
 
-  // Over the response tokens of some rows.
-  [[nodiscard]] at::Tensor summed_loss(const std::vector<std::size_t>& rows,
-                                       const Route* route) const {
-    Batch batch = batch_of(rows, route);
-    if (responses_alone()) return responses_loss(batch);
-    const at::Tensor wanted = index_tensor(batch.predicting, device_);
-    const at::Tensor states = run_training_pass(decoder_, batch.sequences).states;
-    const at::Tensor logits = decoder_.head(states.index_select(0, wanted));
-    if (options_.target == TrainingTarget::labels) return cross_entropy(logits, batch.labels);
-    for (TrainingSequence& sequence : batch.sequences) sequence.route = nullptr;
-    return divergence(logits, untrained_logits(batch.sequences, wanted));
+  // All layers but those that are dropped for a row in this step.
+  [[nodiscard]] Route draw_kept(std::size_t row) const {
+    std::vector<LayerIndex> layers{LayerIndex{0}};
+    for (LayerIndex layer{1}; layer.value < files_.config.depth(); ++layer) {
+      RandomStream random({.seed = options_.seed,
+                           .purpose = RandomPurpose::layer_dropout,
+                           .sequence = row,
+                           .position = static_cast<std::uint32_t>(steps_),
+                           .layer = static_cast<std::uint32_t>(layer.value)});
+      if (random.uniform() >= options_.layer_dropout) layers.push_back(layer);
+    }
+    return Route::of(layers, files_.config.depth());
   }
 
-  // The same where the prompts are as they were: they run once, without gradients. So does what
-  // predicts the first token of a response.
-  [[nodiscard]] at::Tensor responses_loss(const Batch& batch) const {
+  // Over the response tokens of some rows. Its gradients go on through `pass`.
+  [[nodiscard]] at::Tensor training_loss(const Batch& batch, const Dropout& dropout,
+                                         DetachedPass& pass) const {
+    const DetachedPassOptions options{.prompts = nullptr,
+                                      .dropout = options_.dropout.any() ? &dropout : nullptr,
+                                      .activations = options_.activations};
+    if (responses_alone()) return responses_loss(batch, options, pass);
+    pass = run_detached_pass(decoder_, batch.sequences, options);
+    return loss_of_states(decoder_, batch, pass.states);
+  }
+
+  // Of the states that a pass over whole sequences gave.
+  [[nodiscard]] at::Tensor loss_of_states(const Decoder& decoder, const Batch& batch,
+                                          const at::Tensor& states) const {
+    const at::Tensor wanted = index_tensor(batch.predicting, device_);
+    const at::Tensor logits = decoder.head(states.index_select(0, wanted));
+    if (options_.target == TrainingTarget::labels) return cross_entropy(logits, batch.labels);
+    std::vector<TrainingSequence> full = batch.sequences;
+    for (TrainingSequence& sequence : full) sequence.route = sequence.kept = nullptr;
+    return divergence(logits, untrained_logits(full, wanted));
+  }
+
+  // The training's loss where the prompts are as they were: they run once, without gradients. So
+  // does what predicts the first token of a response.
+  [[nodiscard]] at::Tensor responses_loss(const Batch& batch, DetachedPassOptions options,
+                                          DetachedPass& pass) const {
     std::vector<std::int64_t> routed;  // what predicts the responses' later tokens
     std::vector<std::int64_t> routed_labels;
     std::vector<std::int64_t> first_labels;
@@ -341,7 +456,7 @@ class Finetuning::Implementation {
       if (to_labels) wanted.clear();
       std::int64_t end = 0;
       for (TrainingSequence& sequence : sequences) {
-        sequence.route = nullptr;
+        sequence.route = sequence.kept = nullptr;
         if (!to_labels) continue;
         sequence.tokens = sequence.tokens.first(sequence.prompt);
         end += static_cast<std::int64_t>(sequence.prompt);
@@ -353,8 +468,9 @@ class Finetuning::Implementation {
     if (routed.empty()) {
       return to_labels ? cross_entropy(full_logits, first_labels) : full_logits.sum() * 0;
     }
-    const at::Tensor logits =
-        decoder_.head(run_response_pass(decoder_, batch.sequences, memory).states);
+    options.prompts = &memory;
+    pass = run_detached_pass(decoder_, batch.sequences, options);
+    const at::Tensor logits = decoder_.head(pass.states);
     if (!to_labels) return divergence(logits, full_logits);
     return cross_entropy(logits, routed_labels) + cross_entropy(full_logits, first_labels);
   }
@@ -420,7 +536,8 @@ class Finetuning::Implementation {
   Decoder decoder_;
   std::optional<Decoder> untrained_;  // the model before training, where it is needed
   std::optional<LoraParameters> lora_;
-  std::map<std::string, at::Tensor> trained_;  // what changes
+  std::map<std::string, at::Tensor> trained_;    // what changes
+  std::vector<std::vector<at::Tensor>> layers_;  // by layer what may change
   std::optional<AdamW> optimizer_;
   std::vector<std::size_t> lengths_;  // of the examples
   std::uint64_t steps_ = 0;
@@ -443,6 +560,10 @@ StepReport Finetuning::step(std::span<const std::vector<std::size_t>> micro_batc
   return implementation_->step(micro_batches);
 }
 
+double Finetuning::evaluate(std::span<const TrainingExample> examples, const Route* route) const {
+  return implementation_->evaluate(examples, route);
+}
+
 void Finetuning::save(const std::filesystem::path& folder, const std::string& description) const {
   implementation_->save(folder, description);
 }
@@ -454,6 +575,8 @@ bool Finetuning::load(const std::filesystem::path& folder, const std::string& de
 void Finetuning::write_model(const std::filesystem::path& path) const {
   implementation_->write_model(path);
 }
+
+ModelFiles Finetuning::trained_model() const { return implementation_->trained_model(); }
 
 void Finetuning::write_adapter(const std::filesystem::path& folder,
                                const std::string& base_sha256) const {

@@ -13,6 +13,8 @@
 #include "depth/route.h"
 #include "model/lora_adapter.h"
 #include "model/model_files.h"
+#include "nn/activation_storage.h"
+#include "nn/dropout_rates.h"
 #include "nn/torch_model.h"
 #include "train/schedule.h"
 
@@ -37,6 +39,12 @@ struct LoraOptions {
   AdapterRows rows = AdapterRows::routed;
 };
 
+/// What becomes of the layers that a step's route leaves out, which the prompts run nevertheless.
+enum class SkippedLayers {
+  trained,  ///< as the prompts' gradients say
+  frozen,   ///< they stay as they are in this step; those that no route runs for good
+};
+
 struct FinetuningOptions {
   TorchOptions torch;  ///< products in this type; what is trained is kept in float32
   LinearSchedule schedule;
@@ -47,6 +55,10 @@ struct FinetuningOptions {
   std::vector<Route> routes;        ///< each step draws one for its responses; none: all layers
   std::optional<LoraOptions> lora;  ///< else all weights are trained
   TrainingTarget target = TrainingTarget::labels;
+  SkippedLayers skipped = SkippedLayers::trained;
+  double layer_dropout = 0;  ///< for each layer but the first and each row, from 0 to below 1
+  DropoutRates dropout;
+  ActivationStorage activations = ActivationStorage::kept;
   std::uint64_t seed = 0;
 };
 
@@ -78,6 +90,15 @@ class Finetuning {
   /// The next step. Rows of its micro-batches are drawn, or given, as indices of examples.
   StepReport step();
   StepReport step(std::span<const std::vector<std::size_t>> micro_batches);
+
+  /// The loss per response token on rows that are not trained on, which must not be empty, without
+  /// any dropout; responses on `route`, null: all layers.
+  [[nodiscard]] double evaluate(std::span<const TrainingExample> examples,
+                                const Route* route) const;
+
+  /// The model with its weights of now, copied, for whoever runs models: what was opened, if an
+  /// adapter is trained.
+  [[nodiscard]] ModelFiles trained_model() const;
 
   /// Writes everything that is needed to go on as `folder`. A kill at any moment leaves this
   /// checkpoint or the one before it (train/checkpoint_folder.h). `description` says what the

@@ -1,12 +1,12 @@
 """Makes the losses of 20 steps of training a LoRA adapter for a tiny Llama, as PEFT and PyTorch's AdamW compute them.
 
-    python golden/lora.py              writes golden/lora/: the adapter before training, as PEFT saves it, and losses.json
+    python golden/finetune_lora.py              writes golden/finetune_lora/: the adapter before training, as PEFT saves it, and losses.json
 
 The model is that of golden/tiny/rope-linear, in float32; data, batches, loss, schedule and clipping are those of golden/finetune.py.
 B does not begin at 0 but small, so that A has gradients in the first step, too. The last loss is that of the trained adapter after
 PEFT has saved it and read it again.
 
-    python golden/lora.py --check DIR  prints that loss for an adapter that fathom wrote, and the difference; the adapter that
+    python golden/finetune_lora.py --check DIR  prints that loss for an adapter that fathom wrote, and the difference; the adapter that
                                        FATHOM_KEEP_ADAPTER=DIR build/torch/train_test --gtest_filter=Adapter.TrainsAsPeftDoes leaves there
 """
 
@@ -25,7 +25,7 @@ from transformers import AutoModelForCausalLM, get_linear_schedule_with_warmup
 
 STEPS = 20
 RANK, ALPHA = 4, 8
-OUT = GOLDEN / "lora"
+OUT = GOLDEN / "finetune_lora"
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
