@@ -32,7 +32,7 @@ Command add_study_oracle(CLI::App& study, const std::string& command_line);
 Command add_oracle(CLI::App& program, const std::string& command_line);
 Command add_report(CLI::App& program);
 /// Of fathom-torch; fathom's own says that it is there.
-Command add_train(CLI::App& program);
+Command add_train(CLI::App& program, const std::string& command_line);
 
 /// The exit code of a run that Ctrl-C ended.
 inline constexpr int exit_interrupted = 130;

@@ -4,7 +4,7 @@
 
 namespace fathom {
 
-Command add_train(CLI::App& program) {
+Command add_train(CLI::App& program, const std::string&) {
   CLI::App* const command =
       program.add_subcommand("train", "Adapt a model to run at less depth (in fathom-torch)");
   command->allow_extras();
