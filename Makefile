@@ -1,5 +1,5 @@
 # A thin front. What the targets do stands in CMakePresets.json and tools/; each can be run by hand.
-.PHONY: help setup model build demo test test-release test-asan test-tsan test-neon fuzz lint format bench peers clean
+.PHONY: help setup model build torch demo test test-release test-asan test-tsan test-torch test-neon fuzz lint format bench peers clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -15,6 +15,10 @@ model: ## get the default model, once, into the user's cache folder
 build: setup ## build everything, optimised, in build/release
 	cmake --preset release && cmake --build --preset release
 
+torch: setup ## build fathom-torch, which trains, in build/torch; gets libtorch once (TORCH_DIR=DIR: an existing PyTorch)
+	@tools/fetch_torch.sh >/dev/null
+	cmake --preset torch && cmake --build --preset torch --target fathom-torch
+
 # Installs less than `make setup`: it needs neither the tests nor their tools.
 demo: ## from nothing to one question answered at several depths
 	@tools/demo.sh
@@ -26,6 +30,9 @@ test: setup model ## all tests, as CI runs them (one preset: test-release, test-
 # test-release, test-asan, test-tsan: one preset; tools/test.sh says which runs which part.
 test-release test-asan test-tsan: setup model
 	@tools/test.sh $(@:test-%=%)
+
+test-torch: setup
+	@tools/test.sh torch
 
 # Not part of `make test`: it needs a cross compiler and an emulator, 320 MB.
 test-neon: ## test the kernels for 64-bit ARM in an emulator

@@ -1,8 +1,10 @@
-# fathom_folder(NAME DEPENDS targets... [TEST_DEPENDS targets...] [EXCLUDE files...])
+# fathom_folder(NAME DEPENDS targets... [TEST_DEPENDS targets...] [EXCLUDE files...] [TESTS_TOGETHER])
 # Makes the library fathom_NAME from src/NAME/*.cc and, with FATHOM_TESTS, the program NAME_test
 # from src/NAME/*_test.cc, whose tests ctest knows one by one. EXCLUDE leaves out files of both.
+# TESTS_TOGETHER: to ctest they are one test, run by one thread, as suits programs that take longer
+# to start than most of their tests take.
 function(fathom_folder name)
-  cmake_parse_arguments(ARG "" "" "DEPENDS;TEST_DEPENDS;EXCLUDE" ${ARGN})
+  cmake_parse_arguments(ARG "TESTS_TOGETHER" "" "DEPENDS;TEST_DEPENDS;EXCLUDE" ${ARGN})
   set(folder ${PROJECT_SOURCE_DIR}/src/${name})
   file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cc)
   foreach(file IN LISTS ARG_EXCLUDE)
@@ -28,8 +30,14 @@ function(fathom_folder name)
     else()
       target_compile_options(${name}_test PRIVATE $<$<CONFIG:Release>:-O1>)
     endif()
-    gtest_discover_tests(${name}_test TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 60
-      PROPERTIES TIMEOUT 300 LABELS ${name})
+    if(ARG_TESTS_TOGETHER)
+      add_test(NAME ${name}.all COMMAND ${name}_test)
+      set_tests_properties(${name}.all PROPERTIES TIMEOUT 300 LABELS ${name}
+        ENVIRONMENT OMP_NUM_THREADS=1)
+    else()
+      gtest_discover_tests(${name}_test TEST_PREFIX ${name}. DISCOVERY_TIMEOUT 60
+        PROPERTIES TIMEOUT 300 LABELS ${name})
+    endif()
   endif()
 endfunction()
 

@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
-# Builds and runs the tests of the given presets, the first three by default, and prints as its last line
+# Builds and runs the tests of the given presets, the first four by default, and prints as its last line
 # "N passed, N failed", summed over them. Exit 1 if anything failed.
 #   release  everything: unit tests, the program as a user runs it, the checks of the source
 #   asan     unit tests, damaged files and what fuzzing found, under the address and
 #            undefined-behaviour sanitizers
 #   tsan     unit tests of the folders that use threads, under the thread sanitizer, but for
 #            those that take long and have no threads of their own
+#   torch    unit tests of the folders that use libtorch, and fathom-torch; gets libtorch if it is
+#            not there (tools/fetch_torch.sh)
 #   neon     unit tests of the kernels, compiled for 64-bit ARM and run in QEMU; not by default,
 #            since it needs a compiler and an emulator of its own (tools/setup.sh --neon)
-# Usage: tools/test.sh [release|asan|tsan|neon]...
+# Usage: tools/test.sh [release|asan|tsan|torch|neon]...
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -39,7 +41,7 @@ run_preset() {
   case $preset in
     release) targets=(all) ;;
     asan)
-      mapfile -t targets < <(sed 's/#.*//' arch/layers.txt | xargs -n 1 | test_targets)
+      mapfile -t targets < <(sed 's/#.*//' arch/layers.txt | xargs -n 1 | grep -vxE 'nn|train' | test_targets)
       targets+=(damage fuzz_replays)  # of tests/: thousands of damaged files; of fuzz/
       choose=(--label-exclude '^(e2e|arch)$')
       ;;
@@ -53,12 +55,17 @@ run_preset() {
         launcher=(setarch "$(uname -m)" --addr-no-randomize)
       fi
       ;;
+    torch)
+      tools/fetch_torch.sh >/dev/null
+      targets=(nn_test train_test fathom-torch)
+      choose=(--label-regex '^(nn|train|torch)$')
+      ;;
     neon)
       targets=(kernels_test)
       choose=(--label-regex '^kernels$')
       launcher=(env FATHOM_KERNELS=neon)  # a test fails if the emulated processor has no such kernels
       ;;
-    *) echo "usage: tools/test.sh [release|asan|tsan|neon]..." >&2; exit 2 ;;
+    *) echo "usage: tools/test.sh [release|asan|tsan|torch|neon]..." >&2; exit 2 ;;
   esac
 
   printf '\n== %s: build ==\n' "$preset"
@@ -91,7 +98,7 @@ run_preset() {
 }
 
 if [[ $# -eq 0 ]]; then
-  set -- release asan tsan
+  set -- release asan tsan torch
 fi
 for preset in "$@"; do
   run_preset "$preset"

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace fathom {
@@ -21,7 +22,9 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   /// That many are done now. Draws at most ten times a second.
-  void done(std::size_t count);
+  void done(std::size_t count) { done(count, {}); }
+  /// Likewise, with a few words that stand behind the rest.
+  void done(std::size_t count, std::string_view note);
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -31,6 +31,8 @@ Command add_study_oracle(CLI::App& study, const std::string& command_line);
 /// As add_study: the command line for the report.
 Command add_oracle(CLI::App& program, const std::string& command_line);
 Command add_report(CLI::App& program);
+/// Of fathom-torch; fathom's own says that it is there.
+Command add_train(CLI::App& program, const std::string& command_line);
 
 /// The exit code of a run that Ctrl-C ended.
 inline constexpr int exit_interrupted = 130;

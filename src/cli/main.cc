@@ -62,7 +62,8 @@ int run_program(int argc, char** argv) {
                                       add_detokenize(program),
                                       add_study(program, command_line(argc, argv)),
                                       add_oracle(program, command_line(argc, argv)),
-                                      add_report(program)};
+                                      add_report(program),
+                                      add_train(program, command_line(argc, argv))};
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

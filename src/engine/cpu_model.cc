@@ -9,7 +9,6 @@
 
 #include <fmt/format.h>
 
-#include "base/error.h"
 #include "base/stopwatch.h"
 #include "formats/dequantize.h"
 #include "formats/quantize.h"
@@ -83,10 +82,7 @@ CpuModel::CpuModel(ModelFiles files, Precision precision, const Kernels& kernels
 }
 
 std::unique_ptr<KvCache> CpuModel::new_cache(std::size_t capacity) const {
-  if (capacity == 0 || capacity > config().context) {
-    throw InputError(fmt::format("a context of {} positions was asked for; the model has 1 to {}",
-                                 capacity, config().context));
-  }
+  check_capacity(capacity, config());
   return std::make_unique<BlockKvCache>(cache_layout_, cache_pool_, capacity);
 }
 
@@ -94,33 +90,6 @@ TokenBytes CpuModel::token_bytes() const {
   TokenBytes bytes = weights_.token_bytes();
   bytes.cache_per_position = cache_layout_.block_bytes() / cache_block_positions;
   return bytes;
-}
-
-void CpuModel::check(std::span<const SequenceStep> steps) const {
-  for (const SequenceStep& step : steps) {
-    if (step.cache == nullptr || step.tokens.empty()) {
-      throw std::logic_error("a step needs a cache and tokens");
-    }
-    if (step.role == RowRole::routed && step.selector == nullptr) {
-      throw std::logic_error("routed rows need a selector");
-    }
-    if (step.cache->length() + step.tokens.size() > step.cache->capacity()) {
-      throw InputError(fmt::format("{} tokens do not fit into a context of {}",
-                                   step.cache->length() + step.tokens.size(),
-                                   step.cache->capacity()));
-    }
-    if (step.entering &&
-        (step.entering->layer.value < 0 || step.entering->layer.value > config().depth() ||
-         step.entering->hidden.size() != step.tokens.size() * config().width)) {
-      throw std::logic_error("a step's entering states are not [tokens][width] of a layer");
-    }
-    for (const TokenId token : step.tokens) {
-      if (token.value < 0 || token.index() >= config().vocabulary) {
-        throw InputError(fmt::format("token {} found; the vocabulary has 0 to {}", token.value,
-                                     config().vocabulary - 1));
-      }
-    }
-  }
 }
 
 // Lays out the steps' rows and fills hidden_ with what they begin with.
@@ -751,7 +720,7 @@ void CpuModel::project_to_head(const PackedLinear& map) {
 
 void CpuModel::forward(std::span<const SequenceStep> steps, ForwardOutput& output,
                        HiddenStateSink* sink) {
-  check(steps);
+  check_steps(steps, config());
   output.layers_run.assign(steps.size(), 0);
   run_operation(Operation::embedding, {}, [&] {
     enter(steps);

@@ -79,7 +79,6 @@ class CpuModel final : public LanguageModel {
     AlignedBuffer<float> cosines, sines;  // [rows][dimensions / 2]
   };
 
-  void check(std::span<const SequenceStep> steps) const;
   void enter(std::span<const SequenceStep> steps);
   void quantize_rows(Activations& activations);
   void project_embeddings();

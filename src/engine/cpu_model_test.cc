@@ -4,18 +4,17 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <vector>
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "depth/selector.h"
 #include "engine/compare_logits.h"
+#include "engine/golden_logits.h"
 #include "formats/dequantize.h"
 #include "formats/gguf_test_writer.h"
 #include "formats/test_folder.h"
@@ -24,18 +23,7 @@
 namespace fathom {
 namespace {
 
-std::filesystem::path golden() { return std::filesystem::path(FATHOM_SOURCE_DIR) / "golden"; }
-
-nlohmann::json read_json(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  return nlohmann::json::parse(file);
-}
-
-std::vector<TokenId> token_ids(const nlohmann::json& ids) {
-  std::vector<TokenId> tokens;
-  for (const auto& id : ids) tokens.emplace_back(id.get<std::int32_t>());
-  return tokens;
-}
+std::filesystem::path golden() { return golden_folder(); }
 
 /// One sequence run through a model: every row's logits, token by token or in chunks.
 class Sequence {
@@ -85,62 +73,16 @@ class Sequence {
   std::vector<std::vector<float>> logits_;
 };
 
-struct TinyModel {
-  std::string name;  // of the test
-  std::filesystem::path model, expected;
-};
+class TinyModelTest : public testing::TestWithParam<GoldenTinyModel> {};
 
-std::vector<TinyModel> tiny_models() {
-  std::vector<TinyModel> models;
-  for (const auto& entry : std::filesystem::directory_iterator(golden() / "tiny")) {
-    models.push_back({entry.path().filename(), entry.path(), entry.path() / "expected.json"});
-  }
-  for (const auto& entry : std::filesystem::directory_iterator(golden() / "tiny_gguf")) {
-    if (entry.path().extension() != ".gguf") continue;
-    const std::string stem = entry.path().stem();
-    models.push_back(
-        {"gguf_" + stem, entry.path(), entry.path().parent_path() / (stem + ".expected.json")});
-  }
-  for (TinyModel& model : models) std::replace(model.name.begin(), model.name.end(), '-', '_');
-  std::sort(models.begin(), models.end(),
-            [](const TinyModel& a, const TinyModel& b) { return a.name < b.name; });
-  return models;
-}
-
-void PrintTo(const TinyModel& model, std::ostream* out) { *out << model.name; }  // NOLINT
-
-class TinyModelTest : public testing::TestWithParam<TinyModel> {};
-
-INSTANTIATE_TEST_SUITE_P(All, TinyModelTest, testing::ValuesIn(tiny_models()),
+INSTANTIATE_TEST_SUITE_P(All, TinyModelTest, testing::ValuesIn(golden_tiny_models()),
                          [](const auto& instance) { return instance.param.name; });
-
-// Hugging Face's float32 logits, to 5 decimals. Two float32 implementations that add in different
-// orders agree to some units in the last place of the largest terms: here logits of up to about 30.
-constexpr double float32_tolerance = 2e-4;
 
 TEST_P(TinyModelTest, ExactLogitsEqualTransformers) {
   ThreadTeam team(2);
-  const nlohmann::json expected = read_json(GetParam().expected);
-  const auto sample = expected["vocabulary_sample"].get<std::vector<std::size_t>>();
   for (const Kernels* const kernels : available_kernels()) {
     CpuModel model(ModelFiles::open(GetParam().model), Precision::exact, *kernels, team);
-    for (const auto& prompt : expected["prompts"]) {
-      const std::vector<TokenId> tokens = token_ids(prompt["ids"]);
-      Sequence sequence(model);
-      sequence.prompt(tokens, tokens.size());
-      for (std::size_t t = 0; t < tokens.size(); ++t) {
-        for (std::size_t i = 0; i < sample.size(); ++i) {
-          ASSERT_NEAR(sequence.logits()[t][sample[i]], prompt["sample"][t][i].get<double>(),
-                      float32_tolerance)
-              << kernels->name << " position " << t << " id " << sample[i];
-        }
-      }
-      const auto last = prompt["last"].get<std::vector<double>>();
-      ASSERT_EQ(last.size(), sequence.logits().back().size());
-      for (std::size_t i = 0; i < last.size(); ++i) {
-        ASSERT_NEAR(sequence.logits().back()[i], last[i], float32_tolerance) << kernels->name;
-      }
-    }
+    expect_golden_logits(model, GetParam(), std::string(kernels->name));
   }
 }
 
@@ -149,7 +91,7 @@ TEST_P(TinyModelTest, FastLogitsFollowExactOnes) {
   // scale, not a rounding. The default model is held to tight bounds in tests/.
   ThreadTeam team(1);
   const std::vector<TokenId> tokens =
-      token_ids(read_json(GetParam().expected)["prompts"][1]["ids"]);
+      golden_tokens(read_golden(GetParam().expected)["prompts"][1]["ids"]);
   for (const Kernels* const kernels : available_kernels()) {
     CpuModel exact(ModelFiles::open(GetParam().model), Precision::exact, *kernels, team);
     CpuModel fast(ModelFiles::open(GetParam().model), Precision::fast, *kernels, team);
@@ -220,7 +162,7 @@ TEST_P(TinyModelTest, QuantizedAtLoadIsTheConvertedFileToTheBit) {
   const TestFolder folder;
   ThreadTeam team(2);
   const std::vector<TokenId> tokens =
-      token_ids(read_json(GetParam().expected)["prompts"][1]["ids"]);
+      golden_tokens(read_golden(GetParam().expected)["prompts"][1]["ids"]);
   for (const TensorType type : {TensorType::Q8_0, TensorType::Q4_0, TensorType::Q4_1}) {
     const std::filesystem::path path = folder.path() / (std::string(info(type).name) + ".gguf");
     ASSERT_TRUE(GgufExport::open(GetParam().model, type).write(path, team, [](std::uint64_t) {
@@ -248,7 +190,7 @@ TEST_P(TinyModelTest, ConvertedToFloat32IsTheSameModel) {
   const TestFolder folder;
   ThreadTeam team(2);
   const std::vector<TokenId> tokens =
-      token_ids(read_json(GetParam().expected)["prompts"][1]["ids"]);
+      golden_tokens(read_golden(GetParam().expected)["prompts"][1]["ids"]);
   ASSERT_TRUE(GgufExport::open(GetParam().model, TensorType::F32)
                   .write(folder.path() / "a.gguf", team, [](std::uint64_t) { return true; }));
   CpuModel original(ModelFiles::open(GetParam().model), Precision::exact, kernels(), team);

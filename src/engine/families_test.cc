@@ -16,6 +16,7 @@
 #include "depth/selector.h"
 #include "engine/compare_logits.h"
 #include "engine/cpu_model.h"
+#include "engine/golden_logits.h"
 #include "formats/test_folder.h"
 #include "model/gguf_export.h"
 
@@ -23,90 +24,19 @@ namespace fathom {
 namespace {
 
 namespace fs = std::filesystem;
+using Expected = GoldenFamily;
 using Rows = SequenceLogits;
 
-fs::path families() { return fs::path(FATHOM_SOURCE_DIR) / "golden" / "families"; }
-
-/// What expected.json holds.
-struct Expected {
-  std::vector<TokenId> ids;
-  std::size_t prompt = 0;  // how many of the ids
-  std::vector<std::size_t> sample;
-  nlohmann::json json;
-
-  explicit Expected(const std::string& name) {
-    std::ifstream file(families() / name / "expected.json");
-    json = nlohmann::json::parse(file);
-    for (const auto& id : json["ids"]) ids.emplace_back(id.get<std::int32_t>());
-    prompt = json["prompt"].get<std::size_t>();
-    sample = json["vocabulary_sample"].get<std::vector<std::size_t>>();
-  }
-};
-
-void append(LanguageModel& model, KvCache& cache, std::span<const TokenId> tokens,
-            const Selector* selector, Rows& logits) {
-  const SequenceStep step{.cache = &cache,
-                          .tokens = tokens,
-                          .role = selector == nullptr ? RowRole::prompt : RowRole::routed,
-                          .selector = selector,
-                          .logits = LogitRows::all};
-  ForwardOutput output;
-  model.forward(std::span(&step, 1), output, nullptr);
-  for (std::size_t r = 0; r < output.logit_rows; ++r) {
-    const auto row = output.logit_row(r).values;
-    logits.emplace_back(row.begin(), row.end());
-  }
-}
-
-/// The logits of all tokens: the prompt in chunks, then one token at a time on a route.
-Rows run(LanguageModel& model, const Expected& expected, std::size_t chunk, const Selector& route) {
-  const auto cache = model.new_cache(model.config().context);
-  const std::span<const TokenId> ids(expected.ids);
-  Rows logits;
-  for (std::size_t begin = 0; begin < expected.prompt; begin += chunk) {
-    append(model, *cache, ids.subspan(begin, std::min(chunk, expected.prompt - begin)), nullptr,
-           logits);
-  }
-  for (std::size_t t = expected.prompt; t < ids.size(); ++t) {
-    append(model, *cache, ids.subspan(t, 1), &route, logits);
-  }
-  return logits;
-}
-
-RouteSelector selector_of(const nlohmann::json& layers, std::int32_t depth) {
-  std::vector<LayerIndex> indices;
-  for (const auto& layer : layers) indices.push_back(LayerIndex{layer.get<std::int32_t>() - 1});
-  return RouteSelector(Route::of(indices, depth));
-}
-
-std::vector<std::string> all_names() {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(families()))
-    names.push_back(entry.path().filename());
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-// Those that have every kind of file.
-std::vector<std::string> names_with_gguf() {
-  std::vector<std::string> names = all_names();
-  std::erase_if(
-      names, [](const std::string& name) { return !fs::exists(families() / name / "model.gguf"); });
-  return names;
-}
-
-std::string test_name(const testing::TestParamInfo<std::string>& instance) {
-  std::string name = instance.param;
-  std::replace(name.begin(), name.end(), '-', '_');
-  return name;
-}
+fs::path families() { return golden_families(); }
 
 class FamilyTest : public testing::TestWithParam<std::string> {};
-INSTANTIATE_TEST_SUITE_P(All, FamilyTest, testing::ValuesIn(all_names()), test_name);
+INSTANTIATE_TEST_SUITE_P(All, FamilyTest, testing::ValuesIn(golden_family_names()),
+                         golden_test_name);
 
 /// The families, each from all kinds of file.
 class FamilyFilesTest : public testing::TestWithParam<std::string> {};
-INSTANTIATE_TEST_SUITE_P(All, FamilyFilesTest, testing::ValuesIn(names_with_gguf()), test_name);
+INSTANTIATE_TEST_SUITE_P(All, FamilyFilesTest, testing::ValuesIn(golden_families_with_gguf()),
+                         golden_test_name);
 
 // A folder converted to float32 is the same model, to the bit; so is one quantised at load and the
 // file of the same type. What GGUF files cannot say is refused.
@@ -131,14 +61,14 @@ TEST_P(FamilyTest, ConvertedIsTheSameModel) {
     CpuModel original(std::move(files), Precision::exact, kernels(), team);
     CpuModel converted(ModelFiles::open(out), Precision::exact, kernels(), team);
     const RouteSelector full(Route::full(original.config().depth()));
-    expect_same_bits(run(original, expected, 5, full), run(converted, expected, 5, full),
-                     std::string(info(type).name));
+    expect_same_bits(run_golden(original, expected, 5, full),
+                     run_golden(converted, expected, 5, full), std::string(info(type).name));
   }
 }
 
 TEST(Families, AreAllThere) {
   std::vector<ModelFamily> found;
-  for (const std::string& name : names_with_gguf()) {
+  for (const std::string& name : golden_families_with_gguf()) {
     found.push_back(ModelFiles::open(families() / name).config.family);
   }
   EXPECT_THAT(found, testing::UnorderedElementsAre(ModelFamily::mistral, ModelFamily::qwen2,
@@ -147,40 +77,12 @@ TEST(Families, AreAllThere) {
                                                    ModelFamily::opt, ModelFamily::gpt2));
 }
 
-// transformers' float32 logits, to 5 decimals; they reach 13.
-constexpr double float32_tolerance = 1e-4;
-
 TEST_P(FamilyTest, ExactLogitsEqualTransformersAtFullDepthAndOnRoutes) {
   const Expected expected(GetParam());
   ThreadTeam team(2);
   for (const Kernels* const kernels : available_kernels()) {
     CpuModel model(ModelFiles::open(families() / GetParam()), Precision::exact, *kernels, team);
-    const std::int32_t depth = model.config().depth();
-    const auto expect_near = [&](const std::vector<float>& logits, const nlohmann::json& sampled,
-                                 const std::string& what) {
-      for (std::size_t i = 0; i < expected.sample.size(); ++i) {
-        ASSERT_NEAR(logits[expected.sample[i]], sampled[i].get<double>(), float32_tolerance)
-            << kernels->name << ", " << what << ", id " << expected.sample[i];
-      }
-    };
-    const RouteSelector full(Route::full(depth));
-    const Rows logits = run(model, expected, expected.prompt, full);
-    for (std::size_t t = 0; t < logits.size(); ++t) {
-      expect_near(logits[t], expected.json["full"][t], fmt::format("position {}", t));
-    }
-    const auto last = expected.json["last"].get<std::vector<double>>();
-    ASSERT_EQ(last.size(), logits.back().size());
-    for (std::size_t i = 0; i < last.size(); ++i) {
-      ASSERT_NEAR(logits.back()[i], last[i], float32_tolerance) << kernels->name;
-    }
-    for (const auto& route : expected.json["routes"]) {
-      const Rows routed =
-          run(model, expected, expected.prompt, selector_of(route["layers"], depth));
-      for (std::size_t t = expected.prompt; t < routed.size(); ++t) {
-        expect_near(routed[t], route["logits"][t - expected.prompt],
-                    fmt::format("{}, position {}", route["name"].get<std::string>(), t));
-      }
-    }
+    expect_golden_logits(model, expected, expected.prompt, std::string(kernels->name));
   }
 }
 
@@ -191,11 +93,11 @@ TEST_P(FamilyTest, ChunksThreadsAndCompanyChangeNothing) {
       ThreadTeam one(1);
       CpuModel model(ModelFiles::open(families() / GetParam()), precision, *kernels, one);
       const RouteSelector route(Route::uniform(2, model.config().depth()));
-      const Rows reference = run(model, expected, expected.prompt, route);
+      const Rows reference = run_golden(model, expected, expected.prompt, route);
       ThreadTeam two(2);
       CpuModel other(ModelFiles::open(families() / GetParam()), precision, *kernels, two);
       for (const std::size_t chunk : {1U, 7U}) {
-        expect_same_bits(reference, run(other, expected, chunk, route),
+        expect_same_bits(reference, run_golden(other, expected, chunk, route),
                          fmt::format("{}, chunks of {}", kernels->name, chunk));
       }
       // Beside two sequences at other positions and on other routes.
@@ -205,7 +107,7 @@ TEST_P(FamilyTest, ChunksThreadsAndCompanyChangeNothing) {
       std::array caches{other.new_cache(64), other.new_cache(64), other.new_cache(64)};
       Rows together;
       Rows unused;
-      append(other, *caches[1], ids.subspan(3, 17), nullptr, unused);
+      append_steps(other, *caches[1], ids.subspan(3, 17), nullptr, unused);
       for (std::size_t t = 0; t < ids.size(); t += t == 0 ? expected.prompt : 1) {
         const bool prompt = t == 0;
         const auto step = [&](std::size_t s, std::size_t begin, std::size_t count,
@@ -283,12 +185,13 @@ TEST_P(FamilyFilesTest, EveryFileGivesTheSameLogits) {
   for (const Precision precision : {Precision::exact, Precision::fast}) {
     CpuModel model(ModelFiles::open(families() / GetParam()), precision, kernels(), team);
     const RouteSelector route(Route::uniform(3, model.config().depth()));
-    const Rows reference = run(model, expected, expected.prompt, route);
+    const Rows reference = run_golden(model, expected, expected.prompt, route);
     for (const fs::path& path : others) {
       CpuModel other(ModelFiles::open(path), precision, kernels(), team);
       EXPECT_EQ(model_sizes(other.files().tensors).total().parameters,
                 model_sizes(model.files().tensors).total().parameters);
-      expect_same_bits(reference, run(other, expected, expected.prompt, route), path.string());
+      expect_same_bits(reference, run_golden(other, expected, expected.prompt, route),
+                       path.string());
     }
   }
 }
@@ -304,8 +207,8 @@ TEST_P(FamilyFilesTest, FastLogitsFollowExactOnes) {
       CpuModel exact(ModelFiles::open(path), Precision::exact, *kernels, team);
       CpuModel fast(ModelFiles::open(path), Precision::fast, *kernels, team);
       const RouteSelector full(Route::full(exact.config().depth()));
-      const Rows a = run(exact, expected, expected.prompt, full);
-      const Rows b = run(fast, expected, expected.prompt, full);
+      const Rows a = run_golden(exact, expected, expected.prompt, full);
+      const Rows b = run_golden(fast, expected, expected.prompt, full);
       for (std::size_t t = 0; t < a.size(); ++t) {
         EXPECT_GT(correlation(a[t], b[t]), 0.98) << kernels->name << ", " << file << ", " << t;
       }

@@ -33,8 +33,8 @@ class KvCache {
   [[nodiscard]] virtual std::size_t valid_length(LayerIndex layer) const = 0;
   /// Positions from 0 that ran every layer, as prompts do.
   [[nodiscard]] virtual std::size_t full_depth_length() const = 0;
-  /// Another sequence with the same past, what it owes included. Full blocks are shared, and stay
-  /// shared.
+  /// Another sequence with the same past, what it owes included. What they have in common is
+  /// shared; engine/ goes on sharing full blocks, whichever side writes.
   [[nodiscard]] virtual std::unique_ptr<KvCache> fork() const = 0;
   /// Forgets the positions from `length` on. `length` is at most length().
   virtual void truncate(std::size_t length) = 0;
@@ -97,6 +97,12 @@ struct ForwardOutput {
             .maxima = logit_maxima.span().subspan(row * logit_blocks(), logit_blocks())};
   }
 };
+
+/// What every model checks before a pass: throws InputError and std::logic_error as
+/// LanguageModel::forward() says.
+void check_steps(std::span<const SequenceStep> steps, const ModelConfig& config);
+/// Likewise before it makes a cache.
+void check_capacity(std::size_t capacity, const ModelConfig& config);
 
 /// Sees the hidden states of a forward pass.
 class HiddenStateSink {

@@ -1,0 +1,113 @@
+"""Training throughput of fathom-torch and of transformers, side by side.
+
+    python bench/peers/train_throughput.py [--model GGUF] [--fathom build/torch/fathom-torch] [--rounds 2] [--steps 4]
+
+Both fine-tune all weights of the model by AdamW on batches of 8 sequences of 128 tokens, of which the first 32 are a prompt that the loss
+leaves out: products in bfloat16, weights and optimiser in float32 (transformers: autocast). They take turns, each in a process of its own.
+A round's figure is that of its median step, the first one left out. Other options, like --lora-rank 8, go to fathom alone. Needs torch, transformers, gguf and safetensors (bench/peers/requirements.txt).
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import convert
+
+REPOSITORY = Path(__file__).parent.parent.parent
+BATCH, LENGTH, PROMPT = 8, 128, 32
+
+
+def default_model() -> str:
+    return subprocess.run([REPOSITORY / "tools/fetch_model.sh"], check=True, capture_output=True, text=True).stdout.split()[-1]
+
+
+def write_rows(path: Path, rows: int) -> None:
+    """Prompts and responses longer than what fathom cuts them to."""
+    words = "the ship a line of lead falls deep and slow under water where no light goes and they count each mark".split()
+    draws = random.Random(1)
+    with path.open("w") as file:
+        for i in range(rows):
+            text = [" ".join(draws.choices(words, k=2 * LENGTH)) for _ in range(2)]
+            file.write(json.dumps({"id": str(i), "prompt": text[0], "response": text[1]}) + "\n")
+
+
+def fathom_step_seconds(arguments: argparse.Namespace, folder: Path) -> list[float]:
+    rows, out = folder / "rows.jsonl", folder / "out"
+    write_rows(rows, BATCH * arguments.steps)
+    command = [arguments.fathom, "train", "finetune", "--model", arguments.model, "--data", rows, "--out", out, "--dtype", "bfloat16", "--batch", BATCH,
+               "--max-tokens", LENGTH, "--steps", arguments.steps, "--threads", arguments.threads, "--save-every", 10 ** 6, *arguments.fathom_options]
+    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
+    steps = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    wrong = [step for step in steps if "loss" in step and step["tokens"] != BATCH * LENGTH]
+    if wrong:
+        sys.exit(f"a step of {wrong[0]['tokens']} tokens; {BATCH * LENGTH} expected")
+    return [step["seconds"] for step in steps if "loss" in step]
+
+
+def transformers_step_seconds(folder: str, steps: int, threads: int) -> list[float]:
+    import torch
+    from transformers import AutoModelForCausalLM
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.01, fused=True)
+    seconds = []
+    for _ in range(steps):
+        ids = torch.randint(0, model.config.vocab_size, (BATCH, LENGTH))
+        labels = ids.clone()
+        labels[:, :PROMPT] = -100
+        start = time.monotonic()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = model(input_ids=ids, labels=labels).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        seconds.append(time.monotonic() - start)
+    return seconds
+
+
+def rate(seconds: list[float]) -> float:
+    """Tokens a second of the median step."""
+    return BATCH * LENGTH / statistics.median(seconds[1:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", default=None)
+    parser.add_argument("--fathom", default=REPOSITORY / "build/torch/fathom-torch")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--folder", type=Path, default=REPOSITORY / "build/peers/train_throughput", help="where the converted model is kept")
+    parser.add_argument("--transformers-steps", help=argparse.SUPPRESS)  # this script's own, for a process of transformers
+    arguments, arguments.fathom_options = parser.parse_known_args()
+    if arguments.transformers_steps:
+        print(json.dumps(transformers_step_seconds(arguments.transformers_steps, arguments.steps, arguments.threads)))
+        return
+    arguments.model = arguments.model or default_model()
+    if not (arguments.folder / "config.json").exists():
+        arguments.folder.mkdir(parents=True, exist_ok=True)
+        convert.for_transformers(Path(arguments.model), arguments.folder)
+    ours, theirs = [], []
+    for number in range(1, arguments.rounds + 1):
+        with tempfile.TemporaryDirectory() as folder:
+            ours.append(rate(fathom_step_seconds(arguments, Path(folder))))
+        output = subprocess.run([sys.executable, __file__, "--transformers-steps", arguments.folder, "--steps", str(arguments.steps),
+                                 "--threads", str(arguments.threads)], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
+        theirs.append(rate(json.loads(output)))
+        print(f"round {number}: fathom {ours[-1]:.0f}, transformers {theirs[-1]:.0f} tokens/s", flush=True)
+    ratio = statistics.median(ours) / statistics.median(theirs)
+    print(f"fathom {statistics.median(ours):.0f}, transformers {statistics.median(theirs):.0f} tokens/s: {ratio:.2f} times")
+
+
+if __name__ == "__main__":
+    main()

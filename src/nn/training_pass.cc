@@ -1,0 +1,281 @@
+#include "nn/training_pass.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/lerp.h>
+#include <ATen/ops/ones.h>
+#include <algorithm>
+#include <c10/core/GradMode.h>
+#include <memory>
+#include <stdexcept>
+#include <vector>
+
+#include "nn/index_tensor.h"
+
+namespace fathom {
+namespace {
+
+std::int64_t integer(std::size_t n) { return static_cast<std::int64_t>(n); }
+
+// Sequences' rows side by side: all of them or, behind prompts that have run, the responses'.
+class Pass {
+ public:
+  Pass(const Decoder& decoder, std::span<const TrainingSequence> sequences,
+       const PassMemory* prompts, const Dropout* dropout)
+      : decoder_(decoder),
+        sequences_(sequences),
+        prompts_(prompts),
+        dropout_(dropout),
+        device_(decoder.device()) {
+    std::vector<std::int64_t> tokens;
+    std::vector<std::int64_t> positions;
+    for (const TrainingSequence& sequence : sequences) {
+      if (sequence.prompt == 0 || sequence.prompt > sequence.tokens.size()) {
+        throw std::logic_error("a sequence to train on needs a prompt within its tokens");
+      }
+      begins_.push_back(integer(tokens.size()));
+      for (std::size_t i = before(sequence); i < sequence.tokens.size(); ++i) {
+        if (i >= sequence.prompt) routed_.push_back(integer(tokens.size()));
+        tokens.push_back(sequence.tokens[i].value);
+        positions.push_back(integer(i));
+      }
+    }
+    tokens_ = index_tensor(tokens, device_);
+    positions_ = index_tensor(positions, device_);
+    angles_ = decoder.angles(positions_);
+  }
+
+  // Fills `memory` if there is one.
+  TrainingStates run(PassMemory* memory) {
+    if (memory != nullptr) *memory = {.keys = {}, .values = {}, .begins = begins_};
+    memory_ = memory;
+    at::Tensor states = embed();
+    for (LayerIndex layer{0}; layer.value < depth(); ++layer) {
+      states = run_layer(layer, states);
+      layers_run_ += running_.size();
+    }
+    return {states, layers_run_};
+  }
+
+  // The states that enter the layers are kept, and nothing else.
+  TrainingStates run_without_gradients() {
+    const c10::NoGradGuard guard;
+    at::Tensor states = embed();
+    for (LayerIndex layer{0}; layer.value < depth(); ++layer) {
+      entering_.push_back(states);
+      states = run_layer(layer, states);
+      layers_run_ += running_.size();
+    }
+    return {states, layers_run_};
+  }
+  // Takes gradients from the states after the last layer down to the weights, with each layer's
+  // pass once more.
+  void recompute_backward(at::Tensor gradient) {
+    const c10::AutoGradMode guard(true);
+    for (LayerIndex layer{depth()}; layer.value > 0;) {
+      --layer.value;
+      const at::Tensor entering = entering_.back().detach().set_requires_grad(true);
+      entering_.pop_back();
+      const at::Tensor leaving = run_layer(layer, entering);
+      if (running_.empty()) continue;
+      leaving.backward(gradient);
+      gradient = entering.grad();
+    }
+    const at::Tensor states = embed();
+    if (states.requires_grad()) states.backward(gradient);
+  }
+
+  TrainingStates run(const TokenGates& gates) {
+    const at::Tensor routed = index_tensor(routed_, device_);
+    at::Tensor states = embed();
+    for (LayerIndex layer{0}; layer.value < depth(); ++layer) {
+      select_rows(layer);
+      layers_run_ += running_.size();
+      const at::Tensor entering = states;
+      const at::Tensor result = output(layer, entering, angles_);
+      const at::Tensor gate = gates(layer, entering.index_select(0, routed));
+      if (!gate.defined()) {
+        states = result;
+        continue;
+      }
+      // lerp is exact for gates of 0 and 1.
+      const at::Tensor every =
+          at::ones({entering.size(0)}, gate.options()).index_copy(0, routed, gate);
+      states = at::lerp(entering, result, every.to(entering.scalar_type()).unsqueeze(1));
+    }
+    return {states, layers_run_};
+  }
+
+ private:
+  [[nodiscard]] std::int32_t depth() const { return decoder_.config().depth(); }
+  [[nodiscard]] at::Tensor embed() const { return decoder_.embed(tokens_, positions_, dropout_); }
+
+  // The states of all rows after a layer.
+  at::Tensor run_layer(LayerIndex layer, const at::Tensor& states) {
+    const bool all = select_rows(layer);
+    if (running_.empty()) return states;
+    if (all) return output(layer, states, angles_);
+    const at::Tensor rows = index_tensor(running_, device_);
+    std::vector<RotaryAngles> angles;
+    for (const RotaryAngles& each : angles_) {
+      angles.push_back({each.cosine.index_select(0, rows), each.sine.index_select(0, rows)});
+    }
+    return states.index_copy(0, rows, output(layer, states.index_select(0, rows), angles));
+  }
+
+  // How many of a sequence's tokens are not rows of this pass.
+  [[nodiscard]] std::size_t before(const TrainingSequence& sequence) const {
+    return prompts_ != nullptr ? sequence.prompt : 0;
+  }
+
+  // The one place that asks who runs a layer: running_, and how many rows of each sequence. These
+  // are its first ones: the prompt, or all. Whether all rows of all sequences run.
+  bool select_rows(LayerIndex layer) {
+    running_.clear();
+    counts_.clear();
+    std::int64_t begin = 0;
+    for (const TrainingSequence& sequence : sequences_) {
+      const bool whole = sequence.route == nullptr || sequence.route->runs(layer);
+      const bool dropped = sequence.kept != nullptr && !sequence.kept->runs(layer);
+      const std::size_t end = whole ? sequence.tokens.size() : sequence.prompt;
+      counts_.push_back(dropped ? 0 : integer(end - before(sequence)));
+      for (std::int64_t i = 0; i < counts_.back(); ++i) running_.push_back(begin + i);
+      begin += integer(sequence.tokens.size() - before(sequence));
+    }
+    return integer(running_.size()) == begin;
+  }
+
+  // Neighbours whose running rows share a call of attention.
+  struct Group {
+    std::size_t first;  // of the sequences
+    std::int64_t sequences;
+    std::int64_t rows;  // of each
+  };
+  [[nodiscard]] std::vector<Group> groups() const {
+    std::vector<Group> groups;
+    for (std::size_t s = 0; s < counts_.size(); ++s) {
+      if (counts_[s] == 0) continue;
+      const bool joins = prompts_ == nullptr && !groups.empty() && groups.back().rows == counts_[s];
+      if (joins) {
+        ++groups.back().sequences;
+      } else {
+        groups.push_back({s, 1, counts_[s]});
+      }
+    }
+    return groups;
+  }
+
+  // A layer's output for the running rows.
+  [[nodiscard]] at::Tensor output(LayerIndex layer, const at::Tensor& states,
+                                  const std::vector<RotaryAngles>& angles) const {
+    const AttentionInputs inputs = decoder_.attention_inputs(layer, states, angles);
+    if (memory_ != nullptr) {
+      memory_->keys.push_back(inputs.key);
+      memory_->values.push_back(inputs.value);
+    }
+    // Split once: a view of each part would have a gradient of the whole's size.
+    const std::vector<Group> parts = groups();
+    std::vector<std::int64_t> rows;
+    for (const Group& part : parts) rows.push_back(part.sequences * part.rows);
+    const auto queries = inputs.query.split_with_sizes(rows);
+    const auto keys = inputs.key.split_with_sizes(rows);
+    const auto values = inputs.value.split_with_sizes(rows);
+    std::vector<at::Tensor> attended;
+    for (std::size_t g = 0; g < parts.size(); ++g) {
+      const Group& part = parts[g];
+      const auto by_sequence = [&](const at::Tensor& tensor) {
+        return tensor.unflatten(0, {part.sequences, part.rows});
+      };
+      const std::int64_t first = integer(before(sequences_[part.first]));
+      const auto seen = [&](const at::Tensor& own, const std::vector<at::Tensor>* prompts) {
+        if (prompts == nullptr) return by_sequence(own).transpose(1, 2);
+        const at::Tensor prompt =
+            (*prompts)[layer.index()].narrow(0, prompts_->begins[part.first], first);
+        return at::cat({prompt, own}).unsqueeze(0).transpose(1, 2);
+      };
+      const at::Tensor query = by_sequence(queries[g]);
+      const at::Tensor key = seen(keys[g], prompts_ != nullptr ? &prompts_->keys : nullptr);
+      const at::Tensor value = seen(values[g], prompts_ != nullptr ? &prompts_->values : nullptr);
+      attended.push_back(dropout_ == nullptr
+                             ? decoder_.attend(layer, query, key, value, first)
+                             : decoder_.attend(layer, query, key, value, first, *dropout_,
+                                               static_cast<std::uint32_t>(g)));
+    }
+    return decoder_.finish(layer, states,
+                           attended.size() == 1 ? attended.front() : at::cat(attended), dropout_);
+  }
+
+  const Decoder& decoder_;
+  std::span<const TrainingSequence> sequences_;
+  const PassMemory* prompts_;  // what has run before; null if nothing has
+  const Dropout* dropout_;
+  PassMemory* memory_ = nullptr;
+  at::Device device_;
+  std::vector<std::int64_t> begins_;  // the first row of each sequence
+  std::vector<std::int64_t> routed_;  // the response's rows
+  at::Tensor tokens_, positions_;
+  std::vector<RotaryAngles> angles_;
+  std::vector<at::Tensor> entering_;  // what layers begin with, if it is kept
+  std::uint64_t layers_run_ = 0;
+  // Of the layer at hand.
+  std::vector<std::int64_t> running_;
+  std::vector<std::int64_t> counts_;
+};
+
+}  // namespace
+
+namespace {
+
+void require_no_routes(std::span<const TrainingSequence> sequences, const char* why) {
+  if (std::any_of(sequences.begin(), sequences.end(), [](const TrainingSequence& s) {
+        return s.route != nullptr || s.kept != nullptr;
+      })) {
+    throw std::logic_error(why);
+  }
+}
+
+}  // namespace
+
+TrainingStates run_training_pass(const Decoder& decoder,
+                                 std::span<const TrainingSequence> sequences) {
+  return Pass(decoder, sequences, nullptr, nullptr).run(nullptr);
+}
+
+TrainingStates run_training_pass(const Decoder& decoder,
+                                 std::span<const TrainingSequence> sequences, PassMemory& memory) {
+  require_no_routes(sequences,
+                    "what is remembered is of all rows: the sequences must have no routes");
+  return Pass(decoder, sequences, nullptr, nullptr).run(&memory);
+}
+
+TrainingStates run_response_pass(const Decoder& decoder,
+                                 std::span<const TrainingSequence> sequences,
+                                 const PassMemory& memory) {
+  return Pass(decoder, sequences, &memory, nullptr).run(nullptr);
+}
+
+DetachedPass run_detached_pass(const Decoder& decoder, std::span<const TrainingSequence> sequences,
+                               const DetachedPassOptions& options) {
+  const auto pass = std::make_shared<Pass>(decoder, sequences, options.prompts, options.dropout);
+  const bool recomputed = options.activations == ActivationStorage::recomputed;
+  const TrainingStates run = recomputed ? pass->run_without_gradients() : pass->run(nullptr);
+  DetachedPass detached{.states = run.states.detach().set_requires_grad(true),
+                        .layers_run = run.layers_run,
+                        .backward = {}};
+  detached.backward = [pass, recomputed, before = run.states, after = detached.states] {
+    if (recomputed) {
+      pass->recompute_backward(after.grad());
+    } else if (before.requires_grad()) {
+      before.backward(after.grad());
+    }
+  };
+  return detached;
+}
+
+TrainingStates run_training_pass(const Decoder& decoder,
+                                 std::span<const TrainingSequence> sequences,
+                                 const TokenGates& gates) {
+  require_no_routes(sequences, "gates decide alone: the sequences must have no routes");
+  return Pass(decoder, sequences, nullptr, nullptr).run(gates);
+}
+
+}  // namespace fathom

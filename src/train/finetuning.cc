@@ -1,0 +1,586 @@
+#include "train/finetuning.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/kl_div.h>
+#include <ATen/ops/log_softmax.h>
+#include <algorithm>
+#include <c10/core/GradMode.h>
+#include <deque>
+#include <map>
+#include <optional>
+#include <stdexcept>
+#include <system_error>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "base/random.h"
+#include "formats/gguf.h"
+#include "formats/gguf_writer.h"
+#include "formats/safetensors.h"
+#include "formats/safetensors_writer.h"
+#include "model/gguf_names.h"
+#include "nn/decoder.h"
+#include "nn/device.h"
+#include "nn/dropout.h"
+#include "nn/index_tensor.h"
+#include "nn/lora.h"
+#include "nn/training_pass.h"
+#include "train/adamw.h"
+#include "train/batches.h"
+#include "train/checkpoint_folder.h"
+#include "train/weights_in_memory.h"
+
+namespace fathom {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Files of a checkpoint.
+constexpr const char* state_file = "state.json";
+constexpr const char* weights_file = "weights.safetensors";
+constexpr const char* optimizer_file = "optimizer.safetensors";
+constexpr std::size_t largest_state = std::size_t{1} << 20;
+
+// Tensors where their bytes can be read, in float32.
+class HostTensors {
+ public:
+  explicit HostTensors(const std::map<std::string, at::Tensor>& tensors) {
+    for (const auto& [name, tensor] : tensors) {
+      const at::Tensor& host =
+          tensors_.emplace_back(tensor.detach().to(at::kCPU, at::kFloat).contiguous());
+      views_.push_back({.name = name,
+                        .type = TensorType::F32,
+                        .shape = std::vector<std::size_t>(host.sizes().begin(), host.sizes().end()),
+                        .bytes = std::as_bytes(std::span(host.data_ptr<float>(),
+                                                         static_cast<std::size_t>(host.numel())))});
+    }
+  }
+  [[nodiscard]] std::span<const TensorView> views() const { return views_; }
+
+ private:
+  std::vector<at::Tensor> tensors_;
+  std::vector<TensorView> views_;
+};
+
+// Copies a file's tensors into those of the same names, all of which it must hold.
+void read_tensors(const fs::path& path, const std::map<std::string, at::Tensor>& tensors) {
+  const c10::NoGradGuard guard;
+  const TensorSource source = open_safetensors(path);
+  for (const auto& [name, tensor] : tensors) {
+    const std::vector<std::size_t> shape(tensor.sizes().begin(), tensor.sizes().end());
+    at::Tensor into = tensor;
+    into.copy_(read_tensor(source.require(name, shape)));
+  }
+}
+
+void require_examples(const std::vector<TrainingExample>& examples, const ModelConfig& config) {
+  if (examples.empty()) throw InputError("there are no rows to train on");
+  for (std::size_t i = 0; i < examples.size(); ++i) {
+    const TrainingExample& example = examples[i];
+    const std::string row = "row " + std::to_string(i + 1);
+    if (example.prompt == 0 || example.prompt >= example.tokens.size()) {
+      throw InputError(row + ": expected a prompt and a response of at least one token each");
+    }
+    if (example.tokens.size() > config.context) {
+      throw InputError(row + ": " + std::to_string(example.tokens.size()) +
+                       " tokens found; the model has a context of " +
+                       std::to_string(config.context));
+    }
+  }
+}
+
+}  // namespace
+
+class Finetuning::Implementation {
+ public:
+  Implementation(ModelFiles files, std::vector<TrainingExample> examples, FinetuningOptions options)
+      : files_(std::move(files)),
+        examples_(std::move(examples)),
+        options_(std::move(options)),
+        device_(torch_device(options_.torch.device)),
+        parameters_(files_.source, weight_type(), device_),
+        decoder_(files_.config, files_.tensors, parameters_, torch_type(options_.torch.type)) {
+    require_examples(examples_, files_.config);
+    if (options_.lora) {
+      begin_adapter();
+    } else {
+      trained_ = parameters_.all();
+      if (options_.target == TrainingTarget::full_model) {
+        const at::ScalarType type = torch_type(options_.torch.type);
+        Parameters frozen(files_.source, type, device_);
+        untrained_.emplace(files_.config, files_.tensors, frozen, type);
+      }
+    }
+    find_layers();
+    if (options_.skipped == SkippedLayers::frozen) leave_out_unused_layers();
+    for (auto& [name, tensor] : trained_) tensor.set_requires_grad(true);
+    optimizer_.emplace(trained_,
+                       AdamWOptions{.weight_decay = options_.weight_decay, .clip = options_.clip});
+    for (const TrainingExample& example : examples_) lengths_.push_back(example.tokens.size());
+  }
+
+  [[nodiscard]] std::uint64_t steps() const { return steps_; }
+
+  StepReport step() {
+    const std::uint64_t of_epoch =
+        epoch_steps(examples_.size(), options_.batch, options_.accumulate);
+    const std::uint64_t epoch = steps_ / of_epoch;
+    if (!drawn_epoch_ || *drawn_epoch_ != epoch) {
+      batches_ = epoch_batches(lengths_, options_.batch, options_.seed, epoch);
+      drawn_epoch_ = epoch;
+    }
+    const std::size_t first = steps_ % of_epoch * options_.accumulate;
+    const std::size_t count = std::min(options_.accumulate, batches_.size() - first);
+    return step(std::span(batches_).subspan(first, count));
+  }
+
+  StepReport step(std::span<const std::vector<std::size_t>> micro_batches) {
+    const Route* const route = draw_route();
+    StepReport report{.step = steps_ + 1,
+                      .learning_rate = options_.schedule.rate(steps_),
+                      .cost = route != nullptr ? route->cost() : files_.config.depth()};
+    for (const std::vector<std::size_t>& rows : micro_batches) {
+      for (const std::size_t row : rows) {
+        report.tokens += examples_.at(row).tokens.size();
+        report.response_tokens += examples_.at(row).tokens.size() - examples_.at(row).prompt;
+      }
+    }
+    // The sum over the step's response tokens, divided by their number: micro-batches then weigh
+    // as their tokens do.
+    if (options_.skipped == SkippedLayers::frozen) freeze_all_but(route);
+    for (std::size_t i = 0; i < micro_batches.size(); ++i) {
+      const Dropout dropout(options_.dropout, options_.seed, steps_ * options_.accumulate + i);
+      const Batch batch = batch_of(micro_batches[i], route);
+      DetachedPass pass;
+      const at::Tensor loss =
+          training_loss(batch, dropout, pass) / static_cast<double>(report.response_tokens);
+      // A response of one token takes no routed pass.
+      if (loss.requires_grad()) {
+        loss.backward();
+        pass.backward();
+      }
+      report.loss += loss.item<double>();
+    }
+    report.gradient_norm = optimizer_->step(report.learning_rate);
+    ++steps_;
+    return report;
+  }
+
+  [[nodiscard]] double evaluate(std::span<const TrainingExample> examples,
+                                const Route* route) const {
+    const c10::NoGradGuard guard;
+    // As long ones as a step's rows, for the memory's sake.
+    double sum = 0;
+    double tokens = 0;
+    for (std::size_t begin = 0; begin < examples.size(); begin += options_.batch) {
+      const auto part = examples.subspan(begin, std::min(options_.batch, examples.size() - begin));
+      Batch batch;
+      for (const TrainingExample& example : part) add(batch, example, route, nullptr);
+      const bool as_it_was =
+          responses_alone() && (route == nullptr || route->cost() == files_.config.depth());
+      const Decoder& decoder = as_it_was ? *untrained_ : decoder_;
+      if (responses_alone() && !as_it_was) {
+        DetachedPass pass;
+        sum += responses_loss(batch, {}, pass).item<double>();
+      } else {
+        const at::Tensor states = run_training_pass(decoder, batch.sequences).states;
+        sum += loss_of_states(decoder, batch, states).item<double>();
+      }
+      tokens += static_cast<double>(batch.labels.size());
+    }
+    return sum / tokens;
+  }
+
+  void save(const fs::path& folder, const std::string& description) const {
+    replace_folder(folder, [&](const fs::path& aside) {
+      write_safetensors(aside / weights_file, HostTensors(trained_).views(), {});
+      write_safetensors(aside / optimizer_file, HostTensors(optimizer_->state()).views(), {});
+      const nlohmann::ordered_json state{{"steps", steps_}, {"description", description}};
+      write_file_atomically(aside / state_file, state.dump(1) + "\n");
+    });
+  }
+
+  bool load(const fs::path& folder, const std::string& description) {
+    if (!recover_folder(folder)) return false;
+    const std::string path = (folder / state_file).string();
+    const auto state = nlohmann::json::parse(read_text_file(path, largest_state), nullptr, false);
+    if (!state.is_object() || !state.contains("steps") || !state["steps"].is_number_unsigned() ||
+        !state.contains("description") || !state["description"].is_string()) {
+      throw FileError(path, "", "expected an object with \"steps\" and \"description\"");
+    }
+    if (state["description"].get<std::string>() != description) {
+      throw FileError(
+          path, "description",
+          "the training there is another one: " + state["description"].get<std::string>() +
+              " found, " + description + " expected");
+    }
+    read_tensors(folder / weights_file, trained_);
+    read_tensors(folder / optimizer_file, optimizer_->state());
+    steps_ = state["steps"].get<std::uint64_t>();
+    return true;
+  }
+
+  void write_model(const fs::path& path) const {
+    const HostTensors tensors(parameters_.all());
+    if (fs::is_directory(files_.path)) {
+      write_folder(path, tensors.views());
+    } else {
+      write_gguf(path, tensors.views());
+    }
+  }
+
+  [[nodiscard]] ModelFiles trained_model() const {
+    ModelFiles model = files_;
+    if (lora_) return model;
+    model.source = weights_in_memory(parameters_.all());
+    model.tensors = find_tensors(
+        model.source, model.config,
+        fs::is_directory(model.path) ? TensorNaming::hugging_face : TensorNaming::gguf);
+    return model;
+  }
+
+  void write_adapter(const fs::path& folder, const std::string& base_sha256) const {
+    if (!lora_) throw std::logic_error("no adapter was trained");
+    const ModelConfig& config = files_.config;
+    std::map<std::string, at::Tensor> tensors;
+    for (std::size_t i = 0; i < lora_->maps().size(); ++i) {
+      const LoraTensors& map = lora_->maps()[i];
+      tensors[std::to_string(i) + "a"] = map.a;
+      tensors[std::to_string(i) + "b"] = in_transformers_order(map);
+    }
+    const HostTensors host(tensors);
+    std::map<std::string, TensorView> views;
+    for (const TensorView& view : host.views()) views[view.name] = view;
+    std::vector<LoraOutput> factors;
+    for (std::size_t i = 0; i < lora_->maps().size(); ++i) {
+      const LoraTensors& map = lora_->maps()[i];
+      factors.push_back({.layer = map.layer,
+                         .role = map.role,
+                         .a = views.at(std::to_string(i) + "a"),
+                         .b = views.at(std::to_string(i) + "b")});
+    }
+    write_lora_adapter(folder, config,
+                       {.rank = options_.lora->rank,
+                        .alpha = options_.lora->alpha,
+                        .rows = options_.lora->rows,
+                        .base_sha256 = base_sha256,
+                        .base_model = fs::is_directory(files_.path) ? files_.path : files_.name},
+                       factors);
+  }
+
+ private:
+  // Products in bfloat16 still change weights in float32: their steps are smaller than bfloat16's.
+  [[nodiscard]] at::ScalarType master_type() const {
+    return options_.torch.type == TorchType::float64 ? at::kDouble : at::kFloat;
+  }
+  // Of the model's own weights. Frozen ones are as the products take them.
+  [[nodiscard]] at::ScalarType weight_type() const {
+    return options_.lora ? torch_type(options_.torch.type) : master_type();
+  }
+
+  void begin_adapter() {
+    const auto idle = [&](const Route& route) { return route.cost() == files_.config.depth(); };
+    if (responses_alone() &&
+        (options_.routes.empty() || std::ranges::any_of(options_.routes, idle))) {
+      throw InputError(
+          "an adapter of routed rows does nothing at full depth: expected routes that leave layers "
+          "out");
+    }
+    lora_.emplace(files_.config, options_.lora->rank, options_.lora->alpha, options_.seed,
+                  at::TensorOptions().dtype(master_type()).device(device_));
+    trained_ = lora_->by_name(files_.config);
+    untrained_ = decoder_;
+    decoder_ = untrained_->adapted(*lora_);
+  }
+
+  // Whether what is trained leaves prompts as they were.
+  [[nodiscard]] bool responses_alone() const {
+    return options_.lora && options_.lora->rows == AdapterRows::routed;
+  }
+
+  // B with its outputs as transformers' modules have them: GGUF files may have the rows of query
+  // and key weights in another order.
+  [[nodiscard]] at::Tensor in_transformers_order(const LoraTensors& map) const {
+    const ModelConfig& config = files_.config;
+    if (map.role != LinearRole::query && map.role != LinearRole::key) return map.b;
+    const std::size_t heads = map.role == LinearRole::query ? config.heads : config.kv_heads;
+    const std::vector<std::uint32_t> order =
+        pairing_order(config.pairing, RotaryPairing::halves, heads, config.head_dim);
+    if (order.empty()) return map.b;
+    const std::vector<std::int64_t> rows(order.begin(), order.end());
+    return map.b.detach().index_select(0, index_tensor(rows, device_));
+  }
+
+  // Every sequence of a step takes the same route, so that what it skips is not computed.
+  [[nodiscard]] const Route* draw_route() const {
+    if (options_.routes.empty()) return nullptr;
+    RandomStream random(
+        {.seed = options_.seed, .purpose = RandomPurpose::training_route, .sequence = steps_});
+    return &options_.routes[random.below(options_.routes.size())];
+  }
+
+  // Layers by what is trained of them.
+  void find_layers() {
+    layers_.resize(files_.config.layers);
+    if (lora_) {
+      for (const LoraTensors& map : lora_->maps()) {
+        layers_[map.layer.index()].push_back(map.a);
+        layers_[map.layer.index()].push_back(map.b);
+      }
+      return;
+    }
+    for_each_weight(files_.tensors, [&](const GgufWeight& weight, const TensorView& tensor) {
+      constexpr std::string_view layer = "blk.";
+      if (!weight.name.starts_with(layer)) return;
+      const std::size_t index = std::stoul(weight.name.substr(layer.size()));
+      layers_[index].push_back(trained_.at(tensor.name));
+    });
+  }
+
+  // The optimiser then holds nothing for layers that no route runs.
+  void leave_out_unused_layers() {
+    if (options_.routes.empty()) return;
+    for (LayerIndex layer{0}; layer.value < files_.config.depth(); ++layer) {
+      const bool used = std::ranges::any_of(options_.routes,
+                                            [&](const Route& route) { return route.runs(layer); });
+      if (used) continue;
+      for (const at::Tensor& tensor : layers_[layer.index()]) {
+        std::erase_if(trained_, [&](const auto& entry) { return entry.second.is_same(tensor); });
+      }
+    }
+  }
+
+  void freeze_all_but(const Route* route) {
+    for (LayerIndex layer{0}; layer.value < files_.config.depth(); ++layer) {
+      const bool runs = route == nullptr || route->runs(layer);
+      for (at::Tensor& tensor : layers_[layer.index()]) tensor.set_requires_grad(runs);
+    }
+  }
+
+  // Some rows as sequences: the last token of each predicts nothing that is known.
+  struct Batch {
+    std::vector<TrainingSequence> sequences;
+    std::vector<std::int64_t> predicting;  // of all sequences' tokens those that predict responses
+    std::vector<std::int64_t> labels;      // what they predict
+    std::vector<std::size_t> first;        // of these the first of each sequence
+    std::int64_t rows = 0;
+    std::deque<Route> kept;  // what layer dropout leaves; sequences point to them
+  };
+  static void add(Batch& batch, const TrainingExample& example, const Route* route,
+                  const Route* kept) {
+    const std::size_t inputs = example.tokens.size() - 1;
+    batch.sequences.push_back({.tokens = std::span(example.tokens).first(inputs),
+                               .prompt = example.prompt,
+                               .route = route,
+                               .kept = kept});
+    batch.first.push_back(batch.labels.size());
+    for (std::size_t t = example.prompt; t < example.tokens.size(); ++t) {
+      batch.predicting.push_back(batch.rows + static_cast<std::int64_t>(t) - 1);
+      batch.labels.push_back(example.tokens[t].value);
+    }
+    batch.rows += static_cast<std::int64_t>(inputs);
+  }
+  [[nodiscard]] Batch batch_of(const std::vector<std::size_t>& rows, const Route* route) const {
+    Batch batch;
+    for (const std::size_t row : rows) {
+      if (options_.layer_dropout > 0) batch.kept.push_back(draw_kept(row));
+      add(batch, examples_[row], route, batch.kept.empty() ? nullptr : &batch.kept.back());
+    }
+    return batch;
+  }
+
+  // All layers but those that are dropped for a row in this step.
+  [[nodiscard]] Route draw_kept(std::size_t row) const {
+    std::vector<LayerIndex> layers{LayerIndex{0}};
+    for (LayerIndex layer{1}; layer.value < files_.config.depth(); ++layer) {
+      RandomStream random({.seed = options_.seed,
+                           .purpose = RandomPurpose::layer_dropout,
+                           .sequence = row,
+                           .position = static_cast<std::uint32_t>(steps_),
+                           .layer = static_cast<std::uint32_t>(layer.value)});
+      if (random.uniform() >= options_.layer_dropout) layers.push_back(layer);
+    }
+    return Route::of(layers, files_.config.depth());
+  }
+
+  // Over the response tokens of some rows. Its gradients go on through `pass`.
+  [[nodiscard]] at::Tensor training_loss(const Batch& batch, const Dropout& dropout,
+                                         DetachedPass& pass) const {
+    const DetachedPassOptions options{.prompts = nullptr,
+                                      .dropout = options_.dropout.any() ? &dropout : nullptr,
+                                      .activations = options_.activations};
+    if (responses_alone()) return responses_loss(batch, options, pass);
+    pass = run_detached_pass(decoder_, batch.sequences, options);
+    return loss_of_states(decoder_, batch, pass.states);
+  }
+
+  // Of the states that a pass over whole sequences gave.
+  [[nodiscard]] at::Tensor loss_of_states(const Decoder& decoder, const Batch& batch,
+                                          const at::Tensor& states) const {
+    const at::Tensor wanted = index_tensor(batch.predicting, device_);
+    const at::Tensor logits = decoder.head(states.index_select(0, wanted));
+    if (options_.target == TrainingTarget::labels) return cross_entropy(logits, batch.labels);
+    std::vector<TrainingSequence> full = batch.sequences;
+    for (TrainingSequence& sequence : full) sequence.route = sequence.kept = nullptr;
+    return divergence(logits, untrained_logits(full, wanted));
+  }
+
+  // The training's loss where the prompts are as they were: they run once, without gradients. So
+  // does what predicts the first token of a response.
+  [[nodiscard]] at::Tensor responses_loss(const Batch& batch, DetachedPassOptions options,
+                                          DetachedPass& pass) const {
+    std::vector<std::int64_t> routed;  // what predicts the responses' later tokens
+    std::vector<std::int64_t> routed_labels;
+    std::vector<std::int64_t> first_labels;
+    for (std::size_t i = 0, s = 0; i < batch.labels.size(); ++i) {
+      if (s < batch.first.size() && batch.first[s] == i) {
+        first_labels.push_back(batch.labels[i]);
+        ++s;
+      } else {
+        routed.push_back(batch.predicting[i]);
+        routed_labels.push_back(batch.labels[i]);
+      }
+    }
+    const bool to_labels = options_.target == TrainingTarget::labels;
+    PassMemory memory;
+    at::Tensor full_logits;  // of the first tokens, or of the later ones
+    {
+      const c10::NoGradGuard guard;
+      std::vector<TrainingSequence> sequences = batch.sequences;
+      std::vector<std::int64_t> wanted = routed;
+      if (to_labels) wanted.clear();
+      std::int64_t end = 0;
+      for (TrainingSequence& sequence : sequences) {
+        sequence.route = sequence.kept = nullptr;
+        if (!to_labels) continue;
+        sequence.tokens = sequence.tokens.first(sequence.prompt);
+        end += static_cast<std::int64_t>(sequence.prompt);
+        wanted.push_back(end - 1);
+      }
+      const at::Tensor states = run_training_pass(*untrained_, sequences, memory).states;
+      full_logits = untrained_->head(states.index_select(0, index_tensor(wanted, device_)));
+    }
+    if (routed.empty()) {
+      return to_labels ? cross_entropy(full_logits, first_labels) : full_logits.sum() * 0;
+    }
+    options.prompts = &memory;
+    pass = run_detached_pass(decoder_, batch.sequences, options);
+    const at::Tensor logits = decoder_.head(pass.states);
+    if (!to_labels) return divergence(logits, full_logits);
+    return cross_entropy(logits, routed_labels) + cross_entropy(full_logits, first_labels);
+  }
+
+  [[nodiscard]] at::Tensor untrained_logits(std::span<const TrainingSequence> sequences,
+                                            const at::Tensor& wanted) const {
+    const c10::NoGradGuard guard;
+    const at::Tensor states = run_training_pass(*untrained_, sequences).states;
+    return untrained_->head(states.index_select(0, wanted));
+  }
+
+  [[nodiscard]] at::Tensor cross_entropy(const at::Tensor& logits,
+                                         const std::vector<std::int64_t>& labels) const {
+    return at::cross_entropy_loss(logits, index_tensor(labels, device_), {}, at::Reduction::Sum);
+  }
+
+  // From the full model's predictions, which take no gradients.
+  [[nodiscard]] static at::Tensor divergence(const at::Tensor& logits, const at::Tensor& full) {
+    return at::kl_div(at::log_softmax(logits, -1), at::log_softmax(full, -1), at::Reduction::Sum,
+                      /*log_target=*/true);
+  }
+
+  // The files of the model's own folder, but for its weights.
+  void write_folder(const fs::path& folder, std::span<const TensorView> tensors) const {
+    std::error_code error;
+    fs::create_directories(folder, error);
+    if (error) throw FileError(folder.string(), "", "cannot be made: " + error.message());
+    for (const auto& entry : fs::directory_iterator(files_.path)) {
+      const fs::path& from = entry.path();
+      const std::string extension = from.extension().string();
+      const bool index = from.filename().string().ends_with(".index.json");
+      if (index || (extension != ".json" && extension != ".jinja" && extension != ".txt")) continue;
+      fs::copy_file(from, folder / from.filename(), fs::copy_options::overwrite_existing, error);
+      if (error) throw FileError(from.string(), "", "cannot be copied: " + error.message());
+    }
+    write_safetensors(folder / "model.safetensors", tensors, {{"format", "pt"}});
+  }
+
+  // What the model's own file says, with the new weights in place of its own.
+  void write_gguf(const fs::path& path, std::span<const TensorView> tensors) const {
+    constexpr std::string_view file_type = "general.file_type";
+    const GgufFile file = GgufFile::open(files_.path);
+    GgufHeader header(file.find_unsigned("general.alignment").value_or(default_gguf_alignment));
+    for (const GgufEntry& entry : file.entries()) {
+      if (entry.key != file_type && entry.key != "general.quantization_version") {
+        header.add_entry(entry);
+      }
+    }
+    header.add_number(file_type, std::uint32_t{0});  // all in float32
+    for (const TensorView& tensor : tensors) {
+      header.add_tensor(tensor.name, tensor.type, tensor.shape);
+    }
+    GgufOutput output(path, header);
+    for (const TensorView& tensor : tensors) output.append(tensor.bytes);
+    output.commit();
+  }
+
+  ModelFiles files_;
+  std::vector<TrainingExample> examples_;
+  FinetuningOptions options_;
+  at::Device device_;
+  Parameters parameters_;
+  Decoder decoder_;
+  std::optional<Decoder> untrained_;  // the model before training, where it is needed
+  std::optional<LoraParameters> lora_;
+  std::map<std::string, at::Tensor> trained_;    // what changes
+  std::vector<std::vector<at::Tensor>> layers_;  // by layer what may change
+  std::optional<AdamW> optimizer_;
+  std::vector<std::size_t> lengths_;  // of the examples
+  std::uint64_t steps_ = 0;
+  std::optional<std::uint64_t> drawn_epoch_;  // the one that batches_ are of
+  std::vector<std::vector<std::size_t>> batches_;
+};
+
+Finetuning::Finetuning(ModelFiles files, std::vector<TrainingExample> examples,
+                       FinetuningOptions options)
+    : implementation_(std::make_unique<Implementation>(std::move(files), std::move(examples),
+                                                       std::move(options))) {}
+
+Finetuning::~Finetuning() = default;
+
+std::uint64_t Finetuning::steps() const { return implementation_->steps(); }
+
+StepReport Finetuning::step() { return implementation_->step(); }
+
+StepReport Finetuning::step(std::span<const std::vector<std::size_t>> micro_batches) {
+  return implementation_->step(micro_batches);
+}
+
+double Finetuning::evaluate(std::span<const TrainingExample> examples, const Route* route) const {
+  return implementation_->evaluate(examples, route);
+}
+
+void Finetuning::save(const std::filesystem::path& folder, const std::string& description) const {
+  implementation_->save(folder, description);
+}
+
+bool Finetuning::load(const std::filesystem::path& folder, const std::string& description) {
+  return implementation_->load(folder, description);
+}
+
+void Finetuning::write_model(const std::filesystem::path& path) const {
+  implementation_->write_model(path);
+}
+
+ModelFiles Finetuning::trained_model() const { return implementation_->trained_model(); }
+
+void Finetuning::write_adapter(const std::filesystem::path& folder,
+                               const std::string& base_sha256) const {
+  implementation_->write_adapter(folder, base_sha256);
+}
+
+}  // namespace fathom

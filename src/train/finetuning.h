@@ -1,0 +1,124 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/strong_types.h"
+#include "depth/route.h"
+#include "model/lora_adapter.h"
+#include "model/model_files.h"
+#include "nn/activation_storage.h"
+#include "nn/dropout_rates.h"
+#include "nn/torch_model.h"
+#include "train/schedule.h"
+
+namespace fathom {
+
+/// A row to train on: the prompt's tokens, then the response's, which alone count for the loss.
+struct TrainingExample {
+  std::vector<TokenId> tokens;
+  std::size_t prompt = 0;  ///< how many are the prompt's: at least one, and fewer than there are
+};
+
+/// What the response's predictions are held to.
+enum class TrainingTarget {
+  labels,      ///< cross-entropy on the response's tokens
+  full_model,  ///< KL from the predictions of the model at full depth before training
+};
+
+/// An adapter that is trained while the model's own weights stay as they are [Hu et al. 2021].
+struct LoraOptions {
+  std::size_t rank = 8;
+  double alpha = 16;  ///< the factors' product is scaled by alpha / rank
+  AdapterRows rows = AdapterRows::routed;
+};
+
+/// What becomes of the layers that a step's route leaves out, which the prompts run nevertheless.
+enum class SkippedLayers {
+  trained,  ///< as the prompts' gradients say
+  frozen,   ///< they stay as they are in this step; those that no route runs for good
+};
+
+struct FinetuningOptions {
+  TorchOptions torch;  ///< products in this type; what is trained is kept in float32
+  LinearSchedule schedule;
+  double weight_decay = 0;
+  double clip = 1;
+  std::size_t batch = 8;            ///< rows of a micro-batch
+  std::size_t accumulate = 1;       ///< micro-batches of a step
+  std::vector<Route> routes;        ///< each step draws one for its responses; none: all layers
+  std::optional<LoraOptions> lora;  ///< else all weights are trained
+  TrainingTarget target = TrainingTarget::labels;
+  SkippedLayers skipped = SkippedLayers::trained;
+  double layer_dropout = 0;  ///< for each layer but the first and each row, from 0 to below 1
+  DropoutRates dropout;
+  ActivationStorage activations = ActivationStorage::kept;
+  std::uint64_t seed = 0;
+};
+
+/// What a step did.
+struct StepReport {
+  std::uint64_t step = 0;  ///< from 1
+  double loss = 0;         ///< per response token, before the step's change
+  double gradient_norm = 0;
+  double learning_rate = 0;
+  std::int32_t cost = 0;     ///< layers that the response's rows ran
+  std::uint64_t tokens = 0;  ///< of prompts and responses
+  std::uint64_t response_tokens = 0;
+};
+
+/// Fine-tuning of a model or of an adapter for it, a step at a time. What a step draws (rows,
+/// route) depends on the seed and its number alone, so that a training which was saved and loaded
+/// goes on as it would have, on a CPU to the bit.
+class Finetuning {
+ public:
+  /// Throws InputError if there are no examples, one has no response or is longer than the model's
+  /// context, the device is not there, or an adapter of routed rows has a route on which it does
+  /// nothing: all layers, also if there are no routes.
+  Finetuning(ModelFiles files, std::vector<TrainingExample> examples, FinetuningOptions options);
+  ~Finetuning();
+
+  /// Steps taken so far.
+  [[nodiscard]] std::uint64_t steps() const;
+
+  /// The next step. Rows of its micro-batches are drawn, or given, as indices of examples.
+  StepReport step();
+  StepReport step(std::span<const std::vector<std::size_t>> micro_batches);
+
+  /// The loss per response token on rows that are not trained on, which must not be empty, without
+  /// any dropout; responses on `route`, null: all layers.
+  [[nodiscard]] double evaluate(std::span<const TrainingExample> examples,
+                                const Route* route) const;
+
+  /// The model with its weights of now, copied, for whoever runs models: what was opened, if an
+  /// adapter is trained.
+  [[nodiscard]] ModelFiles trained_model() const;
+
+  /// Writes everything that is needed to go on as `folder`. A kill at any moment leaves this
+  /// checkpoint or the one before it (train/checkpoint_folder.h). `description` says what the
+  /// training is. Throws FileError if that fails; the checkpoint before it is then as it was.
+  void save(const std::filesystem::path& folder, const std::string& description) const;
+  /// Goes on from there; false if there is no checkpoint. Throws FileError if the folder is
+  /// damaged, is of another model, or of a training that was described otherwise.
+  bool load(const std::filesystem::path& folder, const std::string& description);
+
+  /// Writes the model with its new weights, in float32, as `path`: a Hugging Face folder if it came
+  /// from one, else a GGUF file. Throws FileError.
+  void write_model(const std::filesystem::path& path) const;
+  /// Writes the adapter (model/lora_adapter.h). `base_sha256` is the model's. Throws FileError,
+  /// std::logic_error if weights were trained.
+  void write_adapter(const std::filesystem::path& folder, const std::string& base_sha256) const;
+
+ private:
+  // Keeps torch's headers out of here.
+  class Implementation;
+  std::unique_ptr<Implementation> implementation_;
+};
+
+}  // namespace fathom
