@@ -19,6 +19,30 @@ std::size_t lanes_of(const PackedMatrix& weights, std::size_t panel) {
   return std::min(panel_rows, weights.rows() - panel * panel_rows);
 }
 
+// Adds B c to one panel's outputs, for the rows that get it.
+void add_low_rank(const Kernels& kernels, const LowRankAddend& addend, std::size_t panel,
+                  RowRange rows, float* out, std::size_t stride) {
+  const PackedMatrix& weights = *addend.weights;
+  const auto product = kernels.panel_product[static_cast<std::size_t>(weights.form())];
+  alignas(64) PanelOut values;
+  std::size_t begin = 0;
+  while (begin < rows.count) {
+    if (addend.acts[rows.first + begin] == 0) {
+      ++begin;
+      continue;
+    }
+    std::size_t end = begin + 1;
+    while (end < rows.count && addend.acts[rows.first + end] != 0) ++end;
+    product(weights.panel(panel), weights.columns(), addend.coefficients, rows.first + begin,
+            end - begin, values.data(), panel_rows);
+    for (std::size_t r = begin; r < end; ++r) {
+      const float* const from = values.data() + (r - begin) * panel_rows;
+      for (std::size_t lane = 0; lane < panel_rows; ++lane) out[r * stride + lane] += from[lane];
+    }
+    begin = end;
+  }
+}
+
 // The outputs of one panel for some rows of the activations, with all that is added to them. `out`
 // is [rows.count][stride] and has room for all lanes.
 void panel_outputs(const Kernels& kernels, const LinearMap& map, std::size_t panel,
@@ -26,20 +50,15 @@ void panel_outputs(const Kernels& kernels, const LinearMap& map, std::size_t pan
   const PackedMatrix& weights = *map.weights;
   kernels.panel_product[static_cast<std::size_t>(weights.form())](
       weights.panel(panel), weights.columns(), view, rows.first, rows.count, out, stride);
-  if (map.bias.empty() && map.addends.empty()) return;
-  const std::size_t lanes = lanes_of(weights, panel);
-  for (std::size_t r = 0; r < rows.count; ++r) {
-    float* const row = out + r * stride;
-    const auto add = [&](const float* values) {
+  if (!map.bias.empty()) {
+    const std::size_t lanes = lanes_of(weights, panel);
+    for (std::size_t r = 0; r < rows.count; ++r) {
       for (std::size_t lane = 0; lane < lanes; ++lane) {
-        row[lane] += values[panel * panel_rows + lane];
+        out[r * stride + lane] += map.bias[panel * panel_rows + lane];
       }
-    };
-    if (!map.bias.empty()) add(map.bias.data());
-    if (!map.addends.empty() && map.addends[rows.first + r] != nullptr) {
-      add(map.addends[rows.first + r]);
     }
   }
+  if (map.addend != nullptr) add_low_rank(kernels, *map.addend, panel, rows, out, stride);
 }
 
 // The outputs have just been written, and are still at hand.
