@@ -6,6 +6,7 @@
 #include <benchmark/benchmark.h>
 
 #include "base/arena.h"
+#include "base/available_cpus.h"
 #include "base/thread_team.h"
 #include "kernels/kernels.h"
 #include "kernels/packed_matrix.h"
@@ -70,6 +71,59 @@ void product(benchmark::State& state, TensorType type, ActivationQuantization qu
 FATHOM_PRODUCT(Q4_1);
 FATHOM_PRODUCT(Q8_0);
 FATHOM_PRODUCT(Q5_0);
+
+// One row against weights that no cache holds, with all threads: panels one by one, or as many at
+// once as the kernels like.
+void one_row(benchmark::State& state, TensorType type) {
+  constexpr std::size_t rows = 32768;
+  constexpr std::size_t columns = 2048;
+  constexpr std::size_t matrices = 16;
+  const bool one_by_one = state.range(0) == 1;
+  Arena arena;
+  ThreadTeam team(available_cpus());
+  TensorView tensor{.name = "w", .type = type, .shape = {rows, columns}, .bytes = {}};
+  const std::vector<std::byte> stored(tensor_bytes(type, tensor.shape));
+  tensor.bytes = stored;
+  std::vector<PackedMatrix> weights;
+  for (std::size_t i = 0; i < matrices; ++i) {
+    weights.emplace_back(tensor, native_form(type), std::span<const std::uint32_t>{}, arena, team);
+  }
+  Activations activations;
+  activations.resize(1, columns, ActivationQuantization::int8);
+  std::fill_n(activations.row(0), columns, 1.0F);
+  activations.quantize_row(kernels(), 0);
+  const ActivationView view = activations.view();
+  const auto form = static_cast<std::size_t>(native_form(type));
+  std::vector<float> out(rows);
+  for (auto _ : state) {
+    for (const PackedMatrix& matrix : weights) {
+      team.run_shares(matrix.panels(), 1, [&](std::size_t begin, std::size_t end) {
+        float* const at = out.data() + begin * panel_rows;
+        if (!one_by_one) {
+          kernels().row_product[form](matrix.panel(begin), columns, end - begin, view, 0, at);
+          return;
+        }
+        for (std::size_t p = begin; p < end; ++p) {
+          kernels().panel_product[form](matrix.panel(p), columns, view, 0, 1,
+                                        out.data() + p * panel_rows, panel_rows);
+        }
+      });
+    }
+    benchmark::DoNotOptimize(out.data());
+  }
+  state.counters["bytes/s"] = benchmark::Counter(static_cast<double>(matrices * weights[0].bytes()),
+                                                 benchmark::Counter::kIsIterationInvariantRate);
+}
+#define FATHOM_ONE_ROW(type)                         \
+  BENCHMARK_CAPTURE(one_row, type, TensorType::type) \
+      ->ArgName("one_by_one")                        \
+      ->Arg(1)                                       \
+      ->Arg(0)                                       \
+      ->UseRealTime()                                \
+      ->Unit(benchmark::kMillisecond)
+FATHOM_ONE_ROW(Q8_0);
+FATHOM_ONE_ROW(Q4_1);
+
 // One key/value head of the default model at a context of 1,024, of as many layers as do not fit
 // into the second-level cache.
 void attention(benchmark::State& state) {

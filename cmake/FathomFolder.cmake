@@ -25,7 +25,11 @@ function(fathom_folder name)
     target_link_libraries(${name}_test PRIVATE fathom_${name} ${ARG_TEST_DEPENDS} GTest::gmock_main)
     target_compile_definitions(${name}_test PRIVATE FATHOM_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     # Their own time is nothing beside what the compiler takes to optimise them.
-    target_compile_options(${name}_test PRIVATE $<$<CONFIG:Release>:-O1>)
+    if(FATHOM_SANITIZE)
+      target_compile_options(${name}_test PRIVATE -O0)
+    else()
+      target_compile_options(${name}_test PRIVATE $<$<CONFIG:Release>:-O1>)
+    endif()
     if(ARG_TESTS_TOGETHER)
       add_test(NAME ${name}.all COMMAND ${name}_test)
       set_tests_properties(${name}.all PROPERTIES TIMEOUT 300 LABELS ${name}
@@ -48,6 +52,10 @@ function(fathom_instruction_sets name)
       COMPILE_OPTIONS "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vnni;-mfma;-mf16c;-mprefer-vector-width=512;-Wno-maybe-uninitialized;-Wno-uninitialized")
     # GCC 12 takes the undefined vectors in its own AVX-512 header for mistakes. The instructions of
     # AMX stand in assembler, which needs no option.
+    if(FATHOM_SANITIZE)
+      # A minute and a half of the compiler's time otherwise.
+      set_property(SOURCE ${folder}/kernels_amx.cc APPEND PROPERTY COMPILE_OPTIONS "-O0")
+    endif()
   elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
     set_source_files_properties(${folder}/kernels_neon.cc PROPERTIES
       COMPILE_OPTIONS "-march=armv8.2-a+dotprod")

@@ -21,6 +21,9 @@ namespace {
 // costs more than it saves.
 constexpr std::size_t rows_per_worker = 4;
 
+// The same of heads whose keys and values are stored.
+constexpr std::size_t stored_heads_per_worker = 8;
+
 // So many pieces of attention a worker are enough to share them out evenly; fewer are cut up.
 constexpr std::size_t pieces_per_worker = 4;
 
@@ -414,16 +417,22 @@ void CpuModel::rotate_and_store(LayerIndex layer) {
   const std::size_t query_width = config().query_width();
   const std::size_t kv_width = config().kv_width();
   const std::size_t qkv_width = query_width + 2 * kv_width;
-  team_.run_shares(running_.size(), rows_per_worker, [&](std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin; i < end; ++i) {
-      const std::size_t row = running_[i];
-      float* const qkv = qkv_.data() + i * qkv_width;
-      // Queries and keys lie side by side.
-      rotate_heads(layer, angles_, row, qkv, config().heads + config().kv_heads);
-      rows_[row].cache->store(kernels_, layer, rows_[row].position, qkv + query_width,
-                              qkv + query_width + kv_width);
-    }
-  });
+  const std::size_t kv_heads = config().kv_heads;
+  const std::size_t group = config().heads / kv_heads;
+  const std::size_t head_dim = config().head_dim;
+  team_.run_shares(
+      running_.size() * kv_heads, stored_heads_per_worker, [&](std::size_t begin, std::size_t end) {
+        for (std::size_t item = begin; item < end; ++item) {
+          const std::size_t row = running_[item / kv_heads];
+          const std::size_t kv_head = item % kv_heads;
+          float* const queries = qkv_.data() + item / kv_heads * qkv_width;
+          float* const key = queries + query_width + kv_head * head_dim;
+          rotate_heads(layer, angles_, row, queries + kv_head * group * head_dim, group);
+          rotate_heads(layer, angles_, row, key, 1);
+          rows_[row].cache->store(kernels_, layer, rows_[row].position, kv_head, key,
+                                  key + kv_width);
+        }
+      });
 }
 
 // What the adapter adds to the maps that read some activations, with its product of these.
@@ -481,7 +490,10 @@ void CpuModel::pay_owed(LayerIndex layer) {
         float* const keys = qkv_.data() + i * 2 * kv_width;
         if (weights.key_norm) normalize_heads(*weights.key_norm, keys, config().kv_heads);
         rotate_heads(layer, owing_angles_, i, keys, config().kv_heads);
-        owing_[i].cache->store(kernels_, layer, owing_[i].position, keys, keys + kv_width);
+        for (std::size_t head = 0; head < config().kv_heads; ++head) {
+          const float* const key = keys + head * config().head_dim;
+          owing_[i].cache->store(kernels_, layer, owing_[i].position, head, key, key + kv_width);
+        }
       }
     });
   });

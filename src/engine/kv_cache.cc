@@ -21,23 +21,20 @@ void convert(const Kernels& /*kernels*/, const float* from, std::size_t n, float
   std::copy_n(from, n, to);
 }
 
-// `lane` is the position's place in its block.
+// One head's key and value to their place, `lane`, in a block.
 template <class Element>
-void store_position(const Kernels& kernels, const CacheLayout& layout, std::byte* block,
-                    std::size_t lane, const float* keys, const float* values) {
+void store_head(const Kernels& kernels, const CacheLayout& layout, const float* key,
+                const float* value, std::size_t lane, std::byte* head_keys,
+                std::byte* head_values) {
   std::array<Element, 64> converted;
-  for (std::size_t head = 0; head < layout.kv_heads; ++head) {
-    auto* const k = reinterpret_cast<Element*>(block + layout.key_offset(head)) + lane;
-    auto* const v =
-        reinterpret_cast<Element*>(block + layout.value_offset(head)) + lane * layout.value_stride;
-    const std::size_t first = head * layout.head_dim;
-    for (std::size_t d = 0; d < layout.head_dim; d += converted.size()) {
-      const std::size_t count = std::min(converted.size(), layout.head_dim - d);
-      convert(kernels, keys + first + d, count, converted.data());
-      for (std::size_t i = 0; i < count; ++i) k[(d + i) * block_size] = converted[i];
-    }
-    convert(kernels, values + first, layout.head_dim, v);
+  auto* const k = reinterpret_cast<Element*>(head_keys) + lane;
+  for (std::size_t d = 0; d < layout.head_dim; d += converted.size()) {
+    const std::size_t count = std::min(converted.size(), layout.head_dim - d);
+    convert(kernels, key + d, count, converted.data());
+    for (std::size_t i = 0; i < count; ++i) k[(d + i) * block_size] = converted[i];
   }
+  convert(kernels, value, layout.head_dim,
+          reinterpret_cast<Element*>(head_values) + lane * layout.value_stride);
 }
 
 }  // namespace
@@ -158,21 +155,18 @@ void BlockKvCache::reserve(LayerIndex layer, std::size_t end) {
 }
 
 void BlockKvCache::store(const Kernels& kernels, LayerIndex layer, std::size_t position,
-                         const float* keys, const float* values) {
+                         std::size_t kv_head, const float* key, const float* value) {
   std::byte* const block = layers_[layer.index()].blocks[position / block_size].get();
   const std::size_t lane = position % block_size;
+  std::byte* const keys = block + layout_.key_offset(kv_head);
+  std::byte* const values = block + layout_.value_offset(kv_head);
   switch (layout_.element) {
     case CacheElement::float32:
-      return store_position<float>(kernels, layout_, block, lane, keys, values);
+      return store_head<float>(kernels, layout_, key, value, lane, keys, values);
     case CacheElement::half:
-      return store_position<std::uint16_t>(kernels, layout_, block, lane, keys, values);
+      return store_head<std::uint16_t>(kernels, layout_, key, value, lane, keys, values);
     case CacheElement::fixed16:
-      for (std::size_t head = 0; head < layout_.kv_heads; ++head) {
-        const std::size_t first = head * layout_.head_dim;
-        kernels.store_fixed16(keys + first, values + first, layout_.head_dim, layout_.value_stride,
-                              lane, block + layout_.key_offset(head),
-                              block + layout_.value_offset(head));
-      }
+      kernels.store_fixed16(key, value, layout_.head_dim, layout_.value_stride, lane, keys, values);
   }
 }
 

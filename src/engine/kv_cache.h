@@ -72,10 +72,10 @@ class BlockKvCache final : public KvCache {
   void reserve(LayerIndex layer, std::size_t end);
   /// Counts the positions up to `end` as stored.
   void set_stored(LayerIndex layer, std::size_t end) { stored_[layer.index()] = end; }
-  /// Stores the rotated keys and the values, [kv_heads * head_dim] each, of one position. Different
-  /// positions may be stored from different threads.
-  void store(const Kernels& kernels, LayerIndex layer, std::size_t position, const float* keys,
-             const float* values);
+  /// Stores a head's rotated key and its value, [head_dim] each, of one position. Different heads
+  /// and positions may be stored from different threads.
+  void store(const Kernels& kernels, LayerIndex layer, std::size_t position, std::size_t kv_head,
+             const float* key, const float* value);
   /// The layer's blocks, as the attention kernels read them. Valid until the next reserve.
   [[nodiscard]] std::span<const std::byte* const> blocks(LayerIndex layer) const;
   /// Adds positions to the sequence, whichever layers they ran, and forgets states that nothing is

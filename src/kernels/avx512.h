@@ -17,6 +17,7 @@ struct Avx512 {
   using F = __m512;
   using I = __m512i;
   static constexpr int accumulators = 24;  // F that fit into registers with room for others
+  static constexpr int row_panels = 4;     // that a single row is multiplied with at once
 
   static F zero() { return _mm512_setzero_ps(); }
   static F set(float x) { return _mm512_set1_ps(x); }

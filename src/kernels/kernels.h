@@ -60,6 +60,11 @@ struct Kernels {
                                 const ActivationView& activations, std::size_t first_row,
                                 std::size_t rows, float* out, std::size_t out_stride);
   std::array<PanelProduct, packed_form_count> panel_product;
+  /// The same bits for a single row and `panels` panels, one after another from `panel`, of which
+  /// several are read at once, which gets more out of the memory. `out` is [panels][16].
+  using RowProduct = void (*)(const std::byte* panel, std::size_t columns, std::size_t panels,
+                              const ActivationView& activations, std::size_t row, float* out);
+  std::array<RowProduct, packed_form_count> row_product;
 
   /// The greatest of the 16 outputs of a panel; NaNs are passed over, and minus infinity is what
   /// there is without others.

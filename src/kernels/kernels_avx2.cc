@@ -20,6 +20,7 @@ struct Avx2 {
   using F = FloatPair;
   using I = IntPair;
   static constexpr int accumulators = 6;  // F that fit into registers with room for others
+  static constexpr int row_panels = 4;    // that a single row is multiplied with at once
 
   // Lanes below n, as a mask of eight for lanes first..first+7.
   static __m256i lanes_below(std::size_t n, int first) {

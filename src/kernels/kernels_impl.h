@@ -73,9 +73,9 @@ struct KernelsFor {
     }
   }
 
-  // Found by trying 1, 2 and 4 KiB with `fathom bench`: 2 was the best, all were 25% faster than
-  // none.
-  static constexpr std::size_t prefetch_distance = 2048;
+  // Within each of P panels that are read at once, by trying (docs/performance.md).
+  template <int P>
+  static constexpr std::size_t prefetch_distance = P == 1 ? 2048 : 1024;
 
   // Who goes through weights once waits for memory, and the hardware's own prefetching stops at the
   // ends of pages. Past the last panel this touches nothing: a prefetch does not fault.
@@ -100,7 +100,9 @@ struct KernelsFor {
     return V::fma(fine, V::set(1.0F / residual_steps), dot);
   }
 
-  template <PackedForm form, int R, bool with_residual>
+  // R rows against P panels that lie one after another; outputs of row r and panel p at
+  // out[r * out_stride + 16 p]. One of R and P is 1.
+  template <PackedForm form, int R, int P, bool with_residual>
   static void integer_tile(const std::uint8_t* panel, std::size_t columns,
                            const ActivationView& activations, std::size_t first_row, float* out,
                            std::size_t out_stride) {
@@ -109,51 +111,57 @@ struct KernelsFor {
     const std::size_t block_stride = stride / block_inputs;
     const std::size_t first = first_row * stride;
     const ActivationBlock* const blocks = activations.blocks + first_row * block_stride;
-    F sum[R];
-    F minimums[R];
-    for (int r = 0; r < R; ++r) sum[r] = minimums[r] = V::zero();
+    F sum[R * P];
+    F minimums[R * P];
+    for (int i = 0; i < R * P; ++i) sum[i] = minimums[i] = V::zero();
     const std::size_t block_count = columns / block_inputs;
     for (std::size_t b = 0; b < block_count; ++b, panel += step) {
-      prefetch<step>(panel + prefetch_distance);
-      I w[8];
-      unpack<form>(panel, w);
-      const F scale = V::load_half(halves(panel + quant_bytes(form)));
-      for (int r = 0; r < R; ++r) {
-        const std::size_t at = static_cast<std::size_t>(r) * block_stride + b;
-        const ActivationBlock& block = blocks[at];
-        const std::int8_t* const q = activations.quantized + first + at * block_inputs;
-        const std::int8_t* residuals = nullptr;
-        ActivationBlock residual_block{};
-        if constexpr (with_residual) {
-          residuals = activations.residuals + first + at * block_inputs;
-          residual_block = activations.residual_blocks[first_row * block_stride + at];
-        }
-        const F activation_scale = V::set(block.scale);
-        if constexpr (form == PackedForm::int6) {
-          const F scale_high = V::load_half(halves(panel + quant_bytes(form) + 32));
-          const F low = half_dot<form, 0, with_residual>(w, q, block.sum_low, residuals,
-                                                         residual_block.sum_low);
-          const F high = half_dot<form, 4, with_residual>(w, q, block.sum_high, residuals,
-                                                          residual_block.sum_high);
-          sum[r] = V::fma(V::mul(scale, activation_scale), low, sum[r]);
-          sum[r] = V::fma(V::mul(scale_high, activation_scale), high, sum[r]);
-        } else {
-          F dot = V::to_float(whole_dot<form>(w, q, block));
+#pragma GCC unroll 4
+      for (int p = 0; p < P; ++p) {
+        const std::uint8_t* const weights =
+            panel + static_cast<std::size_t>(p) * block_count * step;
+        prefetch<step>(weights + prefetch_distance<P>);
+        I w[8];
+        unpack<form>(weights, w);
+        const F scale = V::load_half(halves(weights + quant_bytes(form)));
+        for (int r = 0; r < R; ++r) {
+          const int i = r + p;
+          const std::size_t at = static_cast<std::size_t>(r) * block_stride + b;
+          const ActivationBlock& block = blocks[at];
+          const std::int8_t* const q = activations.quantized + first + at * block_inputs;
+          const std::int8_t* residuals = nullptr;
+          ActivationBlock residual_block{};
           if constexpr (with_residual) {
-            const F fine = V::to_float(whole_dot<form>(w, residuals, residual_block));
-            dot = V::fma(fine, V::set(1.0F / residual_steps), dot);
+            residuals = activations.residuals + first + at * block_inputs;
+            residual_block = activations.residual_blocks[first_row * block_stride + at];
           }
-          sum[r] = V::fma(V::mul(scale, activation_scale), dot, sum[r]);
-          if constexpr (has_minimum(form)) {
-            const F minimum = V::load_half(halves(panel + quant_bytes(form) + 32));
-            minimums[r] = V::fma(minimum, V::set(block.scaled_sum), minimums[r]);
+          const F activation_scale = V::set(block.scale);
+          if constexpr (form == PackedForm::int6) {
+            const F scale_high = V::load_half(halves(weights + quant_bytes(form) + 32));
+            const F low = half_dot<form, 0, with_residual>(w, q, block.sum_low, residuals,
+                                                           residual_block.sum_low);
+            const F high = half_dot<form, 4, with_residual>(w, q, block.sum_high, residuals,
+                                                            residual_block.sum_high);
+            sum[i] = V::fma(V::mul(scale, activation_scale), low, sum[i]);
+            sum[i] = V::fma(V::mul(scale_high, activation_scale), high, sum[i]);
+          } else {
+            F dot = V::to_float(whole_dot<form>(w, q, block));
+            if constexpr (with_residual) {
+              const F fine = V::to_float(whole_dot<form>(w, residuals, residual_block));
+              dot = V::fma(fine, V::set(1.0F / residual_steps), dot);
+            }
+            sum[i] = V::fma(V::mul(scale, activation_scale), dot, sum[i]);
+            if constexpr (has_minimum(form)) {
+              const F minimum = V::load_half(halves(weights + quant_bytes(form) + 32));
+              minimums[i] = V::fma(minimum, V::set(block.scaled_sum), minimums[i]);
+            }
           }
         }
       }
     }
-    for (int r = 0; r < R; ++r) {
-      if constexpr (has_minimum(form)) sum[r] = V::add(sum[r], minimums[r]);
-      V::store(out + static_cast<std::size_t>(r) * out_stride, sum[r]);
+    for (int i = 0; i < R * P; ++i) {
+      if constexpr (has_minimum(form)) sum[i] = V::add(sum[i], minimums[i]);
+      V::store(out + static_cast<std::size_t>(i) * (R == 1 ? panel_rows : out_stride), sum[i]);
     }
   }
 
@@ -208,9 +216,9 @@ struct KernelsFor {
                    std::size_t out_stride) {
     if constexpr (is_integer(form)) {
       if (activations.residuals == nullptr) {
-        integer_tile<form, R, false>(panel, columns, activations, first_row, out, out_stride);
+        integer_tile<form, R, 1, false>(panel, columns, activations, first_row, out, out_stride);
       } else {
-        integer_tile<form, R, true>(panel, columns, activations, first_row, out, out_stride);
+        integer_tile<form, R, 1, true>(panel, columns, activations, first_row, out, out_stride);
       }
     } else {
       float_tile<form, R>(panel, columns, activations, first_row, out, out_stride);
@@ -235,6 +243,27 @@ struct KernelsFor {
       tile<form, 2>(p, columns, activations, first_row, out, out_stride);
     }
     if (rows == 1) tile<form, 1>(p, columns, activations, first_row, out, out_stride);
+  }
+
+  template <PackedForm form>
+  static void row_product(const std::byte* panel, std::size_t columns, std::size_t panels,
+                          const ActivationView& activations, std::size_t row, float* out) {
+    const std::uint8_t* p = bytes(panel);
+    const std::size_t panel_bytes =
+        panel_step_bytes(form) * (is_integer(form) ? columns / block_inputs : columns);
+    if constexpr (is_integer(form)) {
+      constexpr int P = V::row_panels;
+      for (; panels >= P; panels -= P, p += P * panel_bytes, out += P * panel_rows) {
+        if (activations.residuals == nullptr) {
+          integer_tile<form, 1, P, false>(p, columns, activations, row, out, 0);
+        } else {
+          integer_tile<form, 1, P, true>(p, columns, activations, row, out, 0);
+        }
+      }
+    }
+    for (; panels > 0; --panels, p += panel_bytes, out += panel_rows) {
+      tile<form, 1>(p, columns, activations, row, out, 0);
+    }
   }
 
   static float panel_maximum(const float* values) {
@@ -775,6 +804,13 @@ struct KernelsFor {
         panel_product<PackedForm::int6>,    panel_product<PackedForm::int8>,
         panel_product<PackedForm::half>,    panel_product<PackedForm::bfloat16>,
         panel_product<PackedForm::float32>,
+    };
+    k.row_product = {
+        row_product<PackedForm::int4>,    row_product<PackedForm::int4_min>,
+        row_product<PackedForm::int5>,    row_product<PackedForm::int5_min>,
+        row_product<PackedForm::int6>,    row_product<PackedForm::int8>,
+        row_product<PackedForm::half>,    row_product<PackedForm::bfloat16>,
+        row_product<PackedForm::float32>,
     };
     k.panel_maximum = panel_maximum;
     k.quantize = quantize;

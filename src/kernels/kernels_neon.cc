@@ -21,6 +21,7 @@ struct Neon {
   using F = FloatQuad;
   using I = ByteQuad;
   static constexpr int accumulators = 6;  // F that fit into registers with room for others
+  static constexpr int row_panels = 4;    // that a single row is multiplied with at once
 
   template <class Operation>
   static F map(Operation operation, F x) {

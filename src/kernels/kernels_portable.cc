@@ -22,6 +22,7 @@ struct Portable {
   using F = Floats;
   using I = Integers;
   static constexpr int accumulators = 3;  // F that fit into registers with room for others
+  static constexpr int row_panels = 1;    // that a single row is multiplied with at once
 
   template <class Operation>
   static F map(Operation operation) {

@@ -180,8 +180,9 @@ TEST_P(KernelsTest, ARowsBitsDoNotDependOnItsCompany) {
   Arena arena;
   ThreadTeam one(1);
   ThreadTeam three(3);
-  constexpr std::size_t rows = 50;
-  // More blocks than some kernels unpack at once, more rows than any takes at once, and a rest.
+  // More panels than any kernels take at once for a single row, one more, and a part of one; more
+  // blocks than some unpack at once, more rows than any takes at once, and a rest.
+  constexpr std::size_t rows = 90;
   constexpr std::size_t columns = 1280;
   constexpr std::size_t batch = most_panel_product_rows + 29;
   const std::vector<float> values = random_values(batch * columns, 3);

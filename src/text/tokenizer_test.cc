@@ -231,7 +231,7 @@ TEST(Tokenizer, BytesThatAreNoUtf8CountAsReplacementCharacters) {
 }
 
 TEST(Tokenizer, LongRunsTakeLittleTime) {
-  const std::size_t size = 1'000'000;
+  const std::size_t size = 200'000;
   std::string spaced_lines;
   while (spaced_lines.size() < size) spaced_lines += std::string(1000, ' ') + "\n";
   for (const char* name : {"smollm", "llama-bpe", "llama2", "gemma"}) {
@@ -243,7 +243,7 @@ TEST(Tokenizer, LongRunsTakeLittleTime) {
       const auto begin = std::chrono::steady_clock::now();
       const auto ids = t.encode(text, SpecialTokens::recognize);
       const auto time = std::chrono::steady_clock::now() - begin;
-      EXPECT_LT(time, std::chrono::seconds(30));  // quadratic work would take hours
+      EXPECT_LT(time, std::chrono::seconds(6));  // quadratic work would take a minute
       // This vocabulary has no token for the end of a line.
       if (std::string_view(name) == "smollm") continue;
       EXPECT_EQ(t.decode(ids), text);
