@@ -81,7 +81,7 @@ class Packer {
                                       .first = ranks - rank});
     }
     if (ranks == 0) return std::nullopt;
-    return AdapterGroup{.a = pack_a(a, ranks, inputs, integer), .maps = std::move(packed)};
+    return AdapterGroup{.a = pack_a(a, ranks, inputs, integer), .maps = packed};
   }
 
  private:
