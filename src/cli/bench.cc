@@ -225,6 +225,7 @@ struct Results {
   std::optional<Mixed> mixed;
   ReadBandwidth bandwidth;
   std::vector<ProfiledPasses> profiles;
+  std::optional<AdapterName> adapter;
 };
 
 std::string spread(const Summary& summary) {
@@ -293,6 +294,7 @@ void print_as_json(const Options& options, const Results& results) {
             {"read_bandwidth_buffer_bytes", results.bandwidth.buffer_bytes},
             {"depths", std::move(depths)}};
   if (!options.model.quantize.empty()) json["quantize"] = options.model.quantize;
+  if (results.adapter) json["adapter"] = to_json(*results.adapter);
   if (results.mixed) {
     Json sequences = Json::array();
     for (const std::size_t depth : results.mixed->depths) {
@@ -336,9 +338,13 @@ int run(const Options& options) {
   std::vector<DepthPolicy> policies = asked;
   std::erase(policies, DepthPolicy{FullDepth{}});
   policies.insert(policies.begin(), FullDepth{});
-  Results results{
-      .lines = {}, .mixed = make_mixed(options, asked, policies), .bandwidth = {}, .profiles = {}};
+  Results results{.lines = {},
+                  .mixed = make_mixed(options, asked, policies),
+                  .bandwidth = {},
+                  .profiles = {},
+                  .adapter = {}};
   RunningModel running(options.model, options.engine);
+  results.adapter = running.adapter();
   const StopFlag& stop = stop_on_interrupt();
   std::vector<Measured> depths;
   const std::optional<Ranking> ranking = options.ranking.find(running.model().files(), policies);
@@ -407,6 +413,7 @@ Command add_bench(CLI::App& program) {
       ->capture_default_str();
   options->engine.add_to(*command);
   options->model.add_quantize_to(*command);
+  options->model.add_adapter_to(*command);
   command->add_flag("--json", options->json, "print one JSON object (docs/json.md)");
   add_example(*command, "fathom bench --depth full,uniform:20,first:15");
   return {command, [options] { return run(*options); }};

@@ -20,6 +20,8 @@
 #include "cli/json_output.h"
 #include "formats/quantize.h"
 #include "model/gguf_export.h"
+#include "model/lora_adapter.h"
+#include "model/model_files.h"
 
 namespace fathom {
 namespace {
@@ -30,6 +32,8 @@ struct Options {
   std::string in;
   std::string out;
   std::string type;
+  std::string adapter;
+  bool merge_routed = false;
   int threads = 0;
   bool json = false;
 };
@@ -48,6 +52,26 @@ void require_other_file(const std::string& in, const std::string& out) {
     // A file of ours that was put into the folder may be made anew.
     if (entry.path().extension() != ".gguf") refuse_same(entry.path());
   }
+}
+
+// The adapter that is to be merged. Throws InputError if it is for some rows only, unless that was
+// asked for.
+std::optional<LoraAdapter> open_adapter(const Options& options) {
+  if (options.adapter.empty()) {
+    if (options.merge_routed) throw InputError("--merge-routed goes with --adapter");
+    return std::nullopt;
+  }
+  const ModelFiles files = ModelFiles::open(options.in);
+  LoraAdapter adapter = LoraAdapter::open(options.adapter, files.config);
+  check_adapter_base(adapter, options.in);
+  if (adapter.settings.rows == AdapterRows::routed && !options.merge_routed) {
+    throw InputError(fmt::format(
+        "{}: this adapter acts on routed rows only; prompts and full depth are the model as it is. "
+        "Merged into the weights it would change them, too, so it is better applied beside them "
+        "(--adapter of the commands that run a model). --merge-routed merges it all the same",
+        options.adapter));
+  }
+  return adapter;
 }
 
 struct Summary {
@@ -69,8 +93,11 @@ void print(const Options& options, const Summary& summary) {
 void print_as_json(const Options& options, const GgufExport& model, const Summary& summary) {
   Json types = Json::object();
   for (const auto& [type, count] : summary.types) types[std::string(type)] = count;
+  Json adapter;
+  if (!options.adapter.empty()) adapter = options.adapter;
   print_json({{"input", options.in},
               {"output", options.out},
+              {"adapter", std::move(adapter)},
               {"type", info(model.type()).name},
               {"tensors", summary.tensors},
               {"tensors_by_type", std::move(types)},
@@ -85,7 +112,9 @@ int run(const Options& options) {
   require_other_file(options.in, options.out);
   std::optional<TensorType> type;
   if (!options.type.empty()) type = quantizable_type_named(options.type);
-  const GgufExport model = GgufExport::open(options.in, type);
+  const std::optional<LoraAdapter> adapter = open_adapter(options);
+  const GgufExport model = adapter ? GgufExport::open_merged(options.in, type, *adapter)
+                                   : GgufExport::open(options.in, type);
   for (const std::string& note : model.notes()) {
     fmt::print(stderr, "fathom: {}: {}\n", options.in, note);
   }
@@ -120,6 +149,10 @@ Command add_convert(CLI::App& program) {
       ->add_option("--type", options->type,
                    "of matrices: f32, f16, bf16, q8_0, q4_0 or q4_1; default: as a folder has them")
       ->check(CLI::IsMember({"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1"}));
+  command->add_option("--adapter", options->adapter,
+                      "folder of a LoRA adapter to merge into the weights");
+  command->add_flag("--merge-routed", options->merge_routed,
+                    "also one that acts on routed rows only: it then acts on all rows");
   options->threads = available_cpus();
   command->add_option("--threads", options->threads, "threads to convert with")
       ->check(CLI::Range(1, 1024))

@@ -91,9 +91,11 @@ void print_statistics(const Report& report) {
              name(result.reason));
 }
 
-Json result_json(const Options& options, const Report& report, std::span<const TokenId> prompt) {
+Json result_json(const Options& options, const Report& report, std::span<const TokenId> prompt,
+                 const std::optional<AdapterName>& adapter) {
   const Generation& result = report.result;
   Json json = to_json(parse_policy(options.depth), report.selector, prompt, result);
+  if (adapter) json["adapter"] = to_json(*adapter);
   json["timing"] = {
       {"time_to_first_token_s", report.first_token_seconds}, {"prefill_s", result.prefill_seconds},
       {"prefill_tokens_per_s", report.prompt_rate()},        {"decode_s", result.decode_seconds},
@@ -161,6 +163,11 @@ class Answerer {
                                          if (!quiet) stream(text);
                                        });
     const double first_token = asked.seconds() - result.decode_seconds;
+    // Tokens that ran all layers are full depth for the next turn, unless they had an adapter that
+    // prompts do without.
+    if (chosen->fixed_route() == nullptr && model.sets_full_depth_apart()) {
+      cache_->truncate(prompt.size());
+    }
     past_.assign(prompt.begin(), prompt.end());
     for (const GeneratedToken& token : result.tokens) past_.push_back(token.token);
     const Report report{.result = result,
@@ -169,7 +176,7 @@ class Answerer {
                         .decode_bytes = decode_bytes(model, *chosen, result, prompt.size()),
                         .first_token_seconds = first_token};
     if (options_.json) {
-      print_json(result_json(options_, report, prompt));
+      print_json(result_json(options_, report, prompt, running_.adapter()));
     } else {
       stream("\n");
       if (options_.generate.logprobs > 0) print_logprobs(result, model.files().tokenizer);

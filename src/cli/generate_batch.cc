@@ -82,13 +82,15 @@ std::vector<Task> make_tasks(const std::vector<PromptRow>& rows, const std::stri
 }
 
 // What all rows of a run have in common.
-Json run_json(const GenerateCommandOptions& options, const ModelFiles& model) {
+Json run_json(const GenerateCommandOptions& options, const RunningModel& running) {
   Json json{{"precision", options.engine.precision},
             // Their sums differ in the last bits.
             {"kernels", kernels().name},
-            {"model_sha256", model_sha256(model.path)},
+            {"model_sha256", model_sha256(running.model().files().path)},
             {"version", version()}};
   if (!options.model.quantize.empty()) json["quantize"] = options.model.quantize;
+  // By what it is, wherever it lies.
+  if (running.adapter()) json["adapter_sha256"] = running.adapter()->sha256;
   return json;
 }
 
@@ -142,7 +144,9 @@ void check_row(const JsonLine& row, const Task& task, const Json& run) {
   const Json wanted = made_with(task, run);
   for (const auto& [key, now] : wanted.items()) compare(made->object(), key, now);
   // Said only where it was asked for.
-  if (!wanted.contains("quantize")) compare(made->object(), "quantize", nullptr);
+  for (const std::string key : {"quantize", "adapter_sha256"}) {
+    if (!wanted.contains(key)) compare(made->object(), key, nullptr);
+  }
   if (differences.empty()) return;
   throw FileError(row.place, "",
                   fmt::format("row '{}' was made otherwise: {}. Give another --out, or the options "
@@ -215,7 +219,7 @@ int run_generate_batch(const GenerateCommandOptions& options, const std::string&
   const ModelFiles& files = model.files();
   const std::vector<Task> tasks =
       make_tasks(rows, batch_file, options, PromptMaker(files, options.format()), files);
-  const Json run = run_json(options, files);
+  const Json run = run_json(options, running);
   const StopFlag& stop = stop_on_interrupt();
   RowLog log(out, row_beginning);
   std::vector<std::optional<std::size_t>> row_of = rows_there(log, tasks, run, batch_file);

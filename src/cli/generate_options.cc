@@ -50,6 +50,7 @@ void GenerateCommandOptions::add_to(CLI::App& command) {
       ->capture_default_str();
   engine.add_to(command);
   model.add_quantize_to(command);
+  model.add_adapter_to(command);
   add_sampling(command, generate);
 }
 

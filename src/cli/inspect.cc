@@ -1,12 +1,17 @@
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/error.h"
 #include "cli/command.h"
@@ -14,6 +19,9 @@
 #include "cli/model_options.h"
 #include "depth/cost.h"
 #include "depth/route.h"
+#include "formats/printable.h"
+#include "model/lora_adapter.h"
+#include "model/model_hash.h"
 
 namespace fathom {
 namespace {
@@ -172,19 +180,107 @@ void print_as_json(const ModelFiles& files) {
        {"ceilings", std::move(ceilings)}});
 }
 
+// ---- Adapters
+
+// What an adapter's folder says by itself, without the model.
+struct AdapterContents {
+  LoraSettings settings;
+  std::map<std::string, std::size_t> modules;  // how many layers have factors of each
+  std::map<std::string_view, std::size_t> types;
+  std::size_t parameters = 0;
+  std::size_t bytes = 0;
+};
+
+bool is_adapter(const std::string& path) {
+  const std::filesystem::path folder(path);
+  return std::filesystem::exists(folder / "adapter_config.json") &&
+         !std::filesystem::exists(folder / "config.json");
+}
+
+AdapterContents read_adapter(const std::string& folder) {
+  AdapterContents contents{.settings = read_lora_settings(folder), .modules = {}, .types = {}};
+  const TensorSource tensors = open_lora_tensors(folder);
+  for (const auto& [name, tensor] : tensors.tensors()) {
+    contents.parameters += tensor.elements();
+    contents.bytes += tensor.bytes.size();
+    ++contents.types[info(tensor.type).name];
+    const std::size_t end = name.rfind(".lora_A.");
+    if (end == std::string::npos) continue;
+    const std::size_t begin = name.rfind('.', end - 1);
+    ++contents.modules[name.substr(begin + 1, end - begin - 1)];
+  }
+  return contents;
+}
+
+std::string_view rows_text(AdapterRows rows) {
+  return rows == AdapterRows::all ? "all rows"
+                                  : "routed rows; prompts and full depth stay as they are";
+}
+
+void print(const std::string& folder, const AdapterContents& contents) {
+  const LoraSettings& settings = contents.settings;
+  fmt::print("LoRA adapter\n{}\n\n", folder);
+  fmt::print("acts on            {}\n", rows_text(settings.rows));
+  fmt::print("rank               {}{}\n", settings.rank,
+             settings.rank_pattern.empty() ? "" : ", another for some modules");
+  fmt::print("alpha              {:g}{}{}\n", settings.alpha,
+             settings.rank_stabilized ? ", over the square root of the rank" : "",
+             settings.alpha_pattern.empty() ? "" : ", another for some modules");
+  fmt::print("for the model      {}\n",
+             settings.base_model.empty() ? "not said" : printable(settings.base_model, 200));
+  fmt::print("its SHA-256        {}\n", settings.base_sha256.value_or("not said"));
+  std::vector<std::string_view> types;
+  for (const auto& [type, count] : contents.types) types.push_back(type);
+  fmt::print("parameters         {} in {} bytes ({})\n\n", contents.parameters, contents.bytes,
+             fmt::join(types, ", "));
+  fmt::print("{:<22}{:>8}\n", "module", "layers");
+  for (const auto& [module, layers] : contents.modules) {
+    fmt::print("{:<22}{:>8}\n", printable(module, 40), layers);
+  }
+}
+
+void print_as_json(const std::string& folder, const AdapterContents& contents) {
+  const LoraSettings& settings = contents.settings;
+  Json modules = Json::object();
+  for (const auto& [module, layers] : contents.modules) modules[module] = layers;
+  Json types = Json::object();
+  for (const auto& [type, count] : contents.types) types[std::string(type)] = count;
+  print_json({{"path", folder},
+              {"kind", "adapter"},
+              {"rows", name(settings.rows)},
+              {"rank", settings.rank},
+              {"alpha", settings.alpha},
+              {"rank_stabilized", settings.rank_stabilized},
+              {"base_model", settings.base_model.empty() ? Json() : Json(settings.base_model)},
+              {"base_sha256", settings.base_sha256 ? Json(*settings.base_sha256) : Json()},
+              {"sha256", model_sha256(folder)},
+              {"parameters", contents.parameters},
+              {"bytes", contents.bytes},
+              {"tensors_by_type", std::move(types)},
+              {"modules", std::move(modules)}});
+}
+
+int inspect_adapter(const Options& options) {
+  const AdapterContents contents = read_adapter(options.model.path);
+  options.json ? print_as_json(options.model.path, contents) : print(options.model.path, contents);
+  return 0;
+}
+
 }  // namespace
 
 Command add_inspect(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* const command = program.add_subcommand(
-      "inspect", "What a model is made of, and how much skipping layers can save");
+      "inspect",
+      "What a model is made of and how much skipping layers can save, or what an adapter holds");
   // A path on its own reads better here than --model.
   options->model.add_to(*command);
   options->model.add_quantize_to(*command);
-  command->add_option("MODEL", options->model.path, "the same as --model");
+  command->add_option("MODEL", options->model.path, "the same as --model, or an adapter's folder");
   command->add_flag("--json", options->json, "print one JSON object (docs/json.md)");
   add_example(*command, "fathom inspect model.gguf");
   return {command, [options] {
+            if (is_adapter(options->model.path)) return inspect_adapter(*options);
             const ModelFiles files = options->model.open();
             options->json ? print_as_json(files) : print(files);
             return 0;

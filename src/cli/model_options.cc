@@ -27,6 +27,12 @@ void ModelOption::add_quantize_to(CLI::App& command) {
       ->check(CLI::IsMember({"q8_0", "q4_0", "q4_1"}));
 }
 
+void ModelOption::add_adapter_to(CLI::App& command) {
+  command.add_option("--adapter", adapter,
+                     "folder of a LoRA adapter in PEFT's layout, applied beside the weights "
+                     "(docs/adapters.md)");
+}
+
 ModelFiles ModelOption::open() const {
   ModelFiles files = ModelFiles::open(path_or_default());
   if (!quantize.empty()) files.convert_weights(quantizable_type_named(quantize).value());
@@ -59,7 +65,23 @@ void EngineOptions::add_to(CLI::App& command) {
 RunningModel::RunningModel(const ModelOption& model, const EngineOptions& options)
     : team_(std::make_unique<ThreadTeam>(options.threads)),
       model_(model.open(), options.precision == "exact" ? Precision::exact : Precision::fast,
-             kernels(), *team_) {}
+             kernels(), *team_) {
+  if (model.adapter.empty()) return;
+  const LoraAdapter adapter = LoraAdapter::open(model.adapter, model_.config());
+  check_adapter_base(adapter, model_.files().path);
+  model_.set_adapter(adapter);
+  adapter_ = {.path = adapter.path,
+              .rows = adapter.settings.rows,
+              .rank = adapter.settings.rank,
+              .sha256 = model_sha256(adapter.path)};
+}
+
+Json to_json(const AdapterName& adapter) {
+  return {{"path", adapter.path},
+          {"sha256", adapter.sha256},
+          {"rank", adapter.rank},
+          {"rows", name(adapter.rows)}};
+}
 
 void RankingOption::add_to(CLI::App& command) {
   command.add_option("--ranking", path,

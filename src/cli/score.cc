@@ -194,6 +194,7 @@ int run(const Options& options) {
             {"tokens", totals[0].tokens},
             {"depths", std::move(depths)}};
   if (!options.model.quantize.empty()) json["quantize"] = options.model.quantize;
+  if (running.adapter()) json["adapter"] = to_json(*running.adapter());
   print_json(json);
   return 0;
 }
@@ -214,6 +215,7 @@ Command add_score(CLI::App& program) {
       ->capture_default_str();
   options->engine.add_to(*command);
   options->model.add_quantize_to(*command);
+  options->model.add_adapter_to(*command);
   command->add_flag("--per-token", options->per_token, "print every token's NLL");
   command->add_flag("--json", options->json, "print one JSON object (docs/json.md)");
   add_example(*command, "fathom score --data answers.jsonl --depth full,uniform:28,first:28");

@@ -100,7 +100,7 @@ int run_similarity(const Options& options) {
   const StopFlag& stop = stop_on_interrupt();
   RunFolder folder =
       open_run(options.out, run_config("similarity", options.data, options.model, options.engine,
-                                       model, examples, to_json(study), options.command_line));
+                                       running, examples, to_json(study), options.command_line));
   if (!measure_similarity(model, model.files(), prompts, examples, study, folder, stop)) {
     return report_stopped(options.out, Unfinished::is_reported);
   }
@@ -142,6 +142,7 @@ Command add_study_similarity(CLI::App& study, const std::string& command_line) {
       ->capture_default_str();
   options->engine.add_to(*similarity);
   options->model.add_quantize_to(*similarity);
+  options->model.add_adapter_to(*similarity);
   add_example(*similarity,
               "fathom study similarity --data data/prompts.jsonl --out runs/similarity");
   return {similarity, [options] { return run_similarity(*options); }};

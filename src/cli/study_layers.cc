@@ -40,9 +40,9 @@ int run(const Options& options) {
   }
   const PromptMaker prompts(model.files(), options.data.format());
   const StopFlag& stop = stop_on_interrupt();
-  RunFolder folder =
-      open_run(options.out, run_config("layers", options.data, options.model, options.engine, model,
-                                       examples, to_json(options.study), options.command_line));
+  RunFolder folder = open_run(
+      options.out, run_config("layers", options.data, options.model, options.engine, running,
+                              examples, to_json(options.study), options.command_line));
   if (!measure_layers(model, running.team(), model.files(), prompts, examples, options.study,
                       folder, stop)) {
     return report_stopped(options.out, Unfinished::is_not_reported);
@@ -89,6 +89,7 @@ Command add_study_layers(CLI::App& study, const std::string& command_line) {
       ->capture_default_str();
   options->engine.add_to(*layers);
   options->model.add_quantize_to(*layers);
+  options->model.add_adapter_to(*layers);
   add_example(*layers, "fathom study layers --data data/prompts.jsonl --out runs/layers");
   return {layers, [options] { return run(*options); }};
 }

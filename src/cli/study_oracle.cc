@@ -56,8 +56,8 @@ int run(const Options& options) {
   study.depths = oracle_depths(options.depths, model.config().depth(), study.ranking);
   const StopFlag& stop = stop_on_interrupt();
   RunFolder folder =
-      open_run(options.out, run_config("oracle", options.data, options.model, options.engine, model,
-                                       examples, to_json(study), options.command_line));
+      open_run(options.out, run_config("oracle", options.data, options.model, options.engine,
+                                       running, examples, to_json(study), options.command_line));
   const OracleWork work = measure_oracle(model, model.files(), running.team(), prompts, examples,
                                          study, options.batch, folder, stop);
   print_work(work);
@@ -102,6 +102,7 @@ Command add_study_oracle(CLI::App& study, const std::string& command_line) {
       ->capture_default_str();
   options->engine.add_to(*command);
   options->model.add_quantize_to(*command);
+  options->model.add_adapter_to(*command);
   add_example(*command,
               "fathom study oracle --data data/prompts.jsonl --depths "
               "uniform:8,uniform:15,uniform:24,full --out runs/oracle");

@@ -15,9 +15,9 @@ namespace fathom {
 
 RunConfig run_config(std::string_view study, const DataOptions& data,
                      const ModelOption& model_option, const EngineOptions& engine,
-                     const CpuModel& model, const std::vector<Example>& examples,
+                     const RunningModel& running, const std::vector<Example>& examples,
                      nlohmann::ordered_json study_options, const std::string& command_line) {
-  const ModelFiles& files = model.files();
+  const ModelFiles& files = running.model().files();
   RunConfig config{.study = std::string(study),
                    .versions = {std::string(version())},
                    .command = command_line,
@@ -33,6 +33,11 @@ RunConfig run_config(std::string_view study, const DataOptions& data,
   data.describe(config.options);
   config.options["precision"] = engine.precision;
   if (!model_option.quantize.empty()) config.options["quantize"] = model_option.quantize;
+  // By what it is, wherever it lies; its keys as they are read back, in the order of the alphabet.
+  if (const auto& adapter = running.adapter()) {
+    config.options["adapter"] = {
+        {"rank", adapter->rank}, {"rows", name(adapter->rows)}, {"sha256", adapter->sha256}};
+  }
   // Their sums differ in the last bits.
   config.options["kernels"] = kernels().name;
   return config;

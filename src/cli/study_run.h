@@ -14,10 +14,10 @@
 namespace fathom {
 
 /// What a study's run depends on: `study_options` are the study's own, to which those of data,
-/// of the weights' type and of the engine are added.
+/// of the weights' type, of the adapter and of the engine are added.
 RunConfig run_config(std::string_view study, const DataOptions& data,
                      const ModelOption& model_option, const EngineOptions& engine,
-                     const CpuModel& model, const std::vector<Example>& examples,
+                     const RunningModel& running, const std::vector<Example>& examples,
                      nlohmann::ordered_json study_options, const std::string& command_line);
 
 /// RunFolder::open_to_measure(), with its warnings printed.

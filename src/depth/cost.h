@@ -12,6 +12,9 @@ struct TokenBytes {
   std::uint64_t head = 0;                ///< final norm and output head
   std::vector<std::uint64_t> layers;     ///< weights of each layer
   std::uint64_t cache_per_position = 0;  ///< keys and values of one position in one layer
+  /// An adapter's share of each layer; empty if there is none.
+  std::vector<std::uint64_t> adapter = {};
+  bool adapter_at_full_depth = true;  ///< whether it acts on the route of all layers
 
   /// Bytes of a step on a route, with `context` positions in the cache.
   [[nodiscard]] std::uint64_t of(const Route& route, std::uint64_t context) const;

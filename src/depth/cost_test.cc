@@ -15,5 +15,14 @@ TEST(Cost, BytesAreTheHeadAndTheLayersThatRun) {
   EXPECT_DOUBLE_EQ(speedup_ceiling(bytes, Route::full(4), 7), 1.0);
 }
 
+TEST(Cost, AnAdapterCountsWhereItActs) {
+  TokenBytes bytes{.head = 1000, .layers = {10, 20, 30, 40}, .adapter = {1, 2, 3, 4}};
+  EXPECT_EQ(bytes.of(Route::full(4), 0), 1110U);
+  EXPECT_EQ(bytes.of(Route::uniform(2, 4), 0), 1044U);
+  bytes.adapter_at_full_depth = false;
+  EXPECT_EQ(bytes.of(Route::full(4), 0), 1100U);
+  EXPECT_EQ(bytes.of(Route::uniform(2, 4), 0), 1044U);
+}
+
 }  // namespace
 }  // namespace fathom

@@ -48,6 +48,10 @@ bool any_integer(std::initializer_list<const PackedMatrix*> readers) {
                      [](const PackedMatrix* reader) { return is_integer(reader->form()); });
 }
 
+const LowRankAddend* addend(const LowRankAddend& adapter) {
+  return adapter.weights == nullptr ? nullptr : &adapter;
+}
+
 Volume product_volume(std::size_t rows, std::initializer_list<const PackedMatrix*> weights) {
   Volume volume;
   for (const PackedMatrix* const matrix : weights) {
@@ -86,8 +90,22 @@ std::unique_ptr<KvCache> CpuModel::new_cache(std::size_t capacity) const {
   return std::make_unique<BlockKvCache>(cache_layout_, cache_pool_, capacity);
 }
 
+void CpuModel::set_adapter(const LoraAdapter& adapter) {
+  adapter_ = std::make_unique<const CpuAdapter>(adapter, config(), weights_, precision_, team_);
+}
+
+bool CpuModel::sets_full_depth_apart() const {
+  return adapter_ != nullptr && adapter_->rows() == AdapterRows::routed;
+}
+
 TokenBytes CpuModel::token_bytes() const {
   TokenBytes bytes = weights_.token_bytes();
+  if (adapter_ != nullptr) {
+    bytes.adapter_at_full_depth = !sets_full_depth_apart();
+    for (LayerIndex layer{0}; layer.value < config().depth(); ++layer) {
+      bytes.adapter.push_back(adapter_->layer(layer).bytes());
+    }
+  }
   bytes.cache_per_position = cache_layout_.block_bytes() / cache_block_positions;
   return bytes;
 }
@@ -243,6 +261,24 @@ void CpuModel::select_rows(LayerIndex layer, std::span<const SequenceStep> steps
     note_rows(layer, s, steps);
     output.layers_run[s] += selected_.size();
   }
+  if (adapter_ != nullptr) note_adapted_rows(steps);
+}
+
+// Notes which of the rows at hand the adapter acts on.
+void CpuModel::note_adapted_rows(std::span<const SequenceStep> steps) {
+  step_adapted_.clear();
+  for (const SequenceStep& step : steps) {
+    step_adapted_.push_back(acts_on(adapter_->rows(), step) ? 1 : 0);
+  }
+  adapted_.clear();
+  bool any = false;
+  for (const std::size_t row : running_) {
+    adapted_.push_back(step_adapted_[rows_[row].step]);
+    any = any || adapted_.back() != 0;
+  }
+  if (!any) adapted_.clear();
+  // Only rows without a fixed route owe, and on these every adapter acts, whoever makes them pay.
+  owing_adapted_.assign(owing_.size(), 1);
 }
 
 // Notes for a step which of its rows run a layer, those of selected_, and which owe it, and makes
@@ -399,6 +435,31 @@ void CpuModel::rotate_and_store(LayerIndex layer) {
       });
 }
 
+// What the adapter adds to the maps that read some activations, with its product of these.
+CpuModel::Addends CpuModel::adapt(LayerIndex layer,
+                                  std::optional<AdapterGroup> AdapterLayer::*member,
+                                  const Activations& activations,
+                                  std::span<const std::uint8_t> acts) {
+  Addends addends;
+  if (adapter_ == nullptr || acts.empty()) return addends;
+  const std::optional<AdapterGroup>& group = adapter_->layer(layer).*member;
+  if (!group) return addends;
+  coefficients_.resize(activations.rows(), group->a.rows(), ActivationQuantization::int8);
+  const ActivationView coefficients = coefficients_.view();
+  const std::array product{Product{.map = {.weights = &group->a},
+                                   .out = coefficients_.row(0),
+                                   .out_stride = coefficients.stride}};
+  run_operation(Operation::adapter, product_volume(activations.rows(), {&group->a}),
+                [&] { multiply(team_, kernels_, activations, product); });
+  for (std::size_t i = 0; i < addends.size(); ++i) {
+    const std::optional<AdapterGroup::Map>& map = group->maps[i];
+    if (!map) continue;
+    addends[i] = {.weights = &map->b, .coefficients = coefficients, .acts = acts};
+    addends[i].coefficients.values += map->first;
+  }
+  return addends;
+}
+
 // Forms and stores the keys and values of owing_: what run_layer() does, as far as they go.
 void CpuModel::pay_owed(LayerIndex layer) {
   const PackedLayer& weights = weights_.layer(layer);
@@ -406,10 +467,14 @@ void CpuModel::pay_owed(LayerIndex layer) {
   const std::size_t kv_width = config().kv_width();
   read_attention_input(weights, count, [&](std::size_t i) { return owing_[i].state; });
   qkv_.reserve(count * 2 * kv_width);
+  const Addends addends = adapt(layer, &AdapterLayer::attention_input, normed_, owing_adapted_);
   const std::array key_value{
-      Product{.map = weights.key.map(), .out = qkv_.data(), .out_stride = 2 * kv_width},
-      Product{
-          .map = weights.value.map(), .out = qkv_.data() + kv_width, .out_stride = 2 * kv_width},
+      Product{.map = weights.key.map(addend(addends[1])),
+              .out = qkv_.data(),
+              .out_stride = 2 * kv_width},
+      Product{.map = weights.value.map(addend(addends[2])),
+              .out = qkv_.data() + kv_width,
+              .out_stride = 2 * kv_width},
   };
   run_operation(Operation::query_key_value,
                 product_volume(count, {&weights.key.weight, &weights.value.weight}),
@@ -611,16 +676,18 @@ void CpuModel::run_layer(LayerIndex layer) {
   const std::size_t kv_width = config().kv_width();
   const std::size_t qkv_width = query_width + 2 * kv_width;
 
-  const auto product = [&](const PackedLinear& linear, float* out, std::size_t stride) {
-    return Product{.map = linear.map(), .out = out, .out_stride = stride};
+  const auto product = [&](const PackedLinear& linear, const LowRankAddend& adapter, float* out,
+                           std::size_t stride) {
+    return Product{.map = linear.map(addend(adapter)), .out = out, .out_stride = stride};
   };
 
   read_attention_input(weights, count, [&](std::size_t i) { return hidden(running_[i]); });
   qkv_.reserve(count * qkv_width);
+  const Addends of_input = adapt(layer, &AdapterLayer::attention_input, normed_, adapted_);
   const std::array qkv{
-      product(weights.query, qkv_.data(), qkv_width),
-      product(weights.key, qkv_.data() + query_width, qkv_width),
-      product(weights.value, qkv_.data() + query_width + kv_width, qkv_width),
+      product(weights.query, of_input[0], qkv_.data(), qkv_width),
+      product(weights.key, of_input[1], qkv_.data() + query_width, qkv_width),
+      product(weights.value, of_input[2], qkv_.data() + query_width + kv_width, qkv_width),
   };
   run_operation(
       Operation::query_key_value,
@@ -644,16 +711,19 @@ void CpuModel::run_layer(LayerIndex layer) {
     if (any_integer({&weights.attention_output.weight})) quantize_rows(attended_);
   });
   delta_.reserve(count * width);
-  const std::array attention_output{product(weights.attention_output, delta_.data(), width)};
+  const Addends of_output = adapt(layer, &AdapterLayer::attention_output, attended_, adapted_);
+  const std::array attention_output{
+      product(weights.attention_output, of_output[0], delta_.data(), width)};
   run_operation(Operation::attention_output,
                 product_volume(count, {&weights.attention_output.weight}),
                 [&] { multiply(team_, kernels_, attended_, attention_output); });
   run_operation(Operation::residual, {},
                 [&] { finish_block(weights.attention_norm, weights.attention_output_norm); });
-  feed_forward(weights);
+  feed_forward(layer);
 }
 
-void CpuModel::feed_forward(const PackedLayer& weights) {
+void CpuModel::feed_forward(LayerIndex layer) {
+  const PackedLayer& weights = weights_.layer(layer);
   const std::size_t count = running_.size();
   const std::size_t width = config().width;
   const PackedLinear* const gate = weights.gate ? &*weights.gate : nullptr;
@@ -666,18 +736,21 @@ void CpuModel::feed_forward(const PackedLayer& weights) {
   ffn_.resize(count, config().ffn_width, ActivationQuantization::int8);
   const Volume volume = gate != nullptr ? product_volume(count, readers)
                                         : product_volume(count, {&weights.up.weight});
+  const Addends of_input = adapt(layer, &AdapterLayer::ffn_input, normed_, adapted_);
+  const LinearMap up = weights.up.map(addend(of_input[1]));
   run_operation(Operation::gate_and_up, volume, [&] {
     if (gate != nullptr) {
-      multiply_gated(team_, kernels_, normed_, gate->map(), weights.up.map(), config().activation,
-                     ffn_);
+      multiply_gated(team_, kernels_, normed_, gate->map(addend(of_input[0])), up,
+                     config().activation, ffn_);
     } else {
-      multiply_activated(team_, kernels_, normed_, weights.up.map(), config().activation, ffn_);
+      multiply_activated(team_, kernels_, normed_, up, config().activation, ffn_);
     }
     if (any_integer({&weights.down.weight})) quantize_rows(ffn_);
   });
   delta_.reserve(count * width);
-  const std::array down{
-      Product{.map = weights.down.map(), .out = delta_.data(), .out_stride = width}};
+  const Addends of_down = adapt(layer, &AdapterLayer::down, ffn_, adapted_);
+  const std::array down{Product{
+      .map = weights.down.map(addend(of_down[0])), .out = delta_.data(), .out_stride = width}};
   run_operation(Operation::down, product_volume(count, {&weights.down.weight}),
                 [&] { multiply(team_, kernels_, ffn_, down); });
   run_operation(Operation::residual, {},

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -10,6 +11,7 @@
 #include "base/aligned_buffer.h"
 #include "base/thread_team.h"
 #include "depth/cost.h"
+#include "engine/cpu_adapter.h"
 #include "engine/cpu_weights.h"
 #include "engine/kv_cache.h"
 #include "engine/profile.h"
@@ -28,6 +30,7 @@ class CpuModel final : public LanguageModel {
 
   [[nodiscard]] const ModelConfig& config() const override { return files_.config; }
   [[nodiscard]] std::unique_ptr<KvCache> new_cache(std::size_t capacity) const override;
+  [[nodiscard]] bool sets_full_depth_apart() const override;
   void forward(std::span<const SequenceStep> steps, ForwardOutput& output,
                HiddenStateSink* sink) override;
   void final_norm(std::span<const float> hidden, std::span<float> normed) override;
@@ -35,8 +38,14 @@ class CpuModel final : public LanguageModel {
 
   [[nodiscard]] const ModelFiles& files() const { return files_; }
   [[nodiscard]] Precision precision() const { return precision_; }
-  /// What a decoding step reads of the packed weights and the cache.
+  /// What a decoding step reads of the packed weights, the adapter and the cache.
   [[nodiscard]] TokenBytes token_bytes() const;
+  /// Applies an adapter that was opened for this model, from the next pass on, in place of any
+  /// other. It acts on the rows that acts_on() says; where keys and values are formed later than
+  /// their row was run, on those of the rows that it acts on. Other rows keep their bits. Nothing
+  /// of `adapter` is referred to afterwards.
+  void set_adapter(const LoraAdapter& adapter);
+  [[nodiscard]] bool has_adapter() const { return adapter_ != nullptr; }
   /// Adds what each operation of the passes from now on takes to `profile`, which must outlive
   /// them; nullptr ends that. It costs a little time itself.
   void set_profile(Profile* profile) { profile_ = profile; }
@@ -74,6 +83,9 @@ class CpuModel final : public LanguageModel {
     std::size_t end;
   };
 
+  // What the adapter adds to the maps of a group; those without weights get nothing.
+  using Addends = std::array<LowRankAddend, 3>;
+
   // Of one of the model's rotations, for the rows of a pass.
   struct Angles {
     AlignedBuffer<float> cosines, sines;  // [rows][dimensions / 2]
@@ -88,6 +100,9 @@ class CpuModel final : public LanguageModel {
                      Angles& angles);
   void select_rows(LayerIndex layer, std::span<const SequenceStep> steps, ForwardOutput& output);
   void find_margins(LayerIndex layer, std::span<const SequenceStep> steps);
+  void note_adapted_rows(std::span<const SequenceStep> steps);
+  [[nodiscard]] Addends adapt(LayerIndex layer, std::optional<AdapterGroup> AdapterLayer::*member,
+                              const Activations& activations, std::span<const std::uint8_t> acts);
   void note_rows(LayerIndex layer, std::size_t step, std::span<const SequenceStep> steps);
   void collect_owed(LayerIndex layer, BlockKvCache& cache, std::size_t end);
   void pay_owed(LayerIndex layer);
@@ -118,7 +133,7 @@ class CpuModel final : public LanguageModel {
   template <class StateOf>
   void read_attention_input(const PackedLayer& weights, std::size_t count, const StateOf& state_of);
   void finish_block(const PackedNorm& norm, const std::optional<PackedNorm>& output_norm);
-  void feed_forward(const PackedLayer& weights);
+  void feed_forward(LayerIndex layer);
   void project_to_head(const PackedLinear& map);
   void logits_of_running_rows(ForwardOutput& output);
   [[nodiscard]] LayerRows layer_rows(std::size_t step, std::span<const SequenceStep> steps) const;
@@ -129,6 +144,7 @@ class CpuModel final : public LanguageModel {
   const Kernels& kernels_;
   ThreadTeam& team_;
   CpuWeights weights_;
+  std::unique_ptr<const CpuAdapter> adapter_;  // nullptr: none
   CacheLayout cache_layout_;
   std::shared_ptr<CachePool> cache_pool_;
   std::vector<std::vector<float>> rotary_frequencies_;  // of each of the model's rotations
@@ -140,22 +156,26 @@ class CpuModel final : public LanguageModel {
   std::vector<std::size_t> step_begin_;  // the first row of each step
   std::vector<std::size_t> running_;     // the rows that run the layer at hand
   std::vector<std::size_t> selected_;
-  std::vector<float> margins_;              // of each row, for the selectors that need them
-  std::vector<std::uint8_t> margin_known_;  // whether the row's state is still the one it is of
-  ForwardOutput margin_output_;             // the logits that the margins are taken from
-  std::vector<OwingRow> owing_;             // what is formed at the layer at hand
-  std::vector<Storing> storing_;            // likewise
-  std::vector<WorkRange> row_groups_;       // of running_, for attention
-  AlignedBuffer<float> hidden_;             // [rows][width]
-  std::vector<Angles> angles_;              // of each of the model's rotations
-  std::vector<Angles> owing_angles_;        // of owing_
-  Activations embedded_;                    // [entering][embedding width]
-  Activations normed_;                      // [running][width]
-  AlignedBuffer<float> qkv_;                // [running][query, key and value widths]
-  Activations attended_;                    // [running][query width]
-  Activations ffn_;                         // [running][ffn_width]
-  AlignedBuffer<float> delta_;              // [running][width]
-  Activations projected_;                   // [running][embedding width]
+  std::vector<std::uint8_t> step_adapted_;   // of each step, whether the adapter acts on its rows
+  std::vector<std::uint8_t> adapted_;        // of running_, likewise; empty if it acts on none
+  std::vector<std::uint8_t> owing_adapted_;  // of owing_, likewise
+  std::vector<float> margins_;               // of each row, for the selectors that need them
+  std::vector<std::uint8_t> margin_known_;   // whether the row's state is still the one it is of
+  ForwardOutput margin_output_;              // the logits that the margins are taken from
+  std::vector<OwingRow> owing_;              // what is formed at the layer at hand
+  std::vector<Storing> storing_;             // likewise
+  std::vector<WorkRange> row_groups_;        // of running_, for attention
+  AlignedBuffer<float> hidden_;              // [rows][width]
+  std::vector<Angles> angles_;               // of each of the model's rotations
+  std::vector<Angles> owing_angles_;         // of owing_
+  Activations embedded_;                     // [entering][embedding width]
+  Activations normed_;                       // [running][width]
+  AlignedBuffer<float> qkv_;                 // [running][query, key and value widths]
+  Activations attended_;                     // [running][query width]
+  Activations ffn_;                          // [running][ffn_width]
+  AlignedBuffer<float> delta_;               // [running][width]
+  Activations coefficients_;                 // [running or owing][ranks of the maps at hand]
+  Activations projected_;                    // [running][embedding width]
   std::vector<AlignedBuffer<float>> attention_scratch_;  // for each worker
   std::vector<AlignedBuffer<float>> attention_states_;   // for each worker, [attention_queries]
   std::vector<AttentionPiece> attention_pieces_;         // of rows whose parts are shared out

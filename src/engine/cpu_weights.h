@@ -30,6 +30,10 @@ struct PackedLinear {
   std::vector<float> bias;  ///< empty if there is none
 
   [[nodiscard]] LinearMap map() const { return {.weights = &weight, .bias = bias}; }
+  /// With what an adapter adds; nullptr if it adds nothing.
+  [[nodiscard]] LinearMap map(const LowRankAddend* addend) const {
+    return {.weights = &weight, .bias = bias, .addend = addend};
+  }
 };
 
 /// The weights of a norm, as the kernels take them.

@@ -20,6 +20,8 @@ std::string_view name(Operation operation) {
       return "gate and up";
     case Operation::down:
       return "down";
+    case Operation::adapter:
+      return "adapter";
     case Operation::residual:
       return "residual";
     case Operation::head:
@@ -36,6 +38,7 @@ bool is_weight_product(Operation operation) {
     case Operation::attention_output:
     case Operation::gate_and_up:
     case Operation::down:
+    case Operation::adapter:
     case Operation::head:
       return true;
     default:

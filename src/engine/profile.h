@@ -17,11 +17,12 @@ enum class Operation : std::uint8_t {
   attention_output,  ///< product
   gate_and_up,       ///< product, with the activation function and the quantisation of its result
   down,              ///< product
+  adapter,           ///< product: what its factors make of the products' inputs
   residual,          ///< adds a block's output to the hidden states
   head,              ///< product
   sampling,          ///< chooses tokens; added by who does
 };
-inline constexpr std::size_t operation_count = 11;
+inline constexpr std::size_t operation_count = 12;
 
 std::string_view name(Operation operation);
 

@@ -313,25 +313,35 @@ TEST_P(KernelsTest, MaximaAreThoseOfTheOutputs) {
   EXPECT_EQ(k().panel_maximum(none.data()), -std::numeric_limits<float>::infinity());
 }
 
-TEST_P(KernelsTest, AddendsAreAddedToTheirRowsBeforeTheActivationFunction) {
+TEST_P(KernelsTest, LowRankAddendsAreAddedToTheirRowsBeforeTheActivationFunction) {
   Arena arena;
   ThreadTeam team(2);
-  constexpr std::size_t rows = 5;
+  constexpr std::size_t rows = 21;
   constexpr std::size_t width = 40;
+  constexpr std::size_t rank = 6;
+  constexpr std::size_t first = 3;  // of the coefficients, which lie beside others
   const RandomTensor gate(TensorType::Q4_1, width, 96, 1);
   const RandomTensor up(TensorType::Q8_0, width, 96, 2);
+  const RandomTensor b(TensorType::F16, width, rank, 3);
   const PackedMatrix packed_gate(gate.view, PackedForm::int4_min, {}, arena, team);
   const PackedMatrix packed_up(up.view, PackedForm::int8, {}, arena, team);
+  const PackedMatrix packed_b(b.view, PackedForm::half, {}, arena, team);
   const Activations x = make_activations(k(), rows, 96, random_values(rows * 96, 4, 3.0F));
   const std::vector<float> bias = random_values(width, 5);
-  const std::vector<float> first = random_values(width, 6);
-  const std::vector<float> second = random_values(width, 7);
-  // Rows 1 and 4 have an adapter each.
-  const std::array<const float*, rows> addends{nullptr, first.data(), nullptr, nullptr,
-                                               second.data()};
+  Activations coefficients;
+  coefficients.resize(rows, first + rank, ActivationQuantization::int8);
+  const std::vector<float> drawn = random_values(rows * (first + rank), 6);
+  for (std::size_t r = 0; r < rows; ++r) {
+    std::copy_n(drawn.data() + r * (first + rank), first + rank, coefficients.row(r));
+  }
+  // Alone, side by side, the first and the last.
+  std::array<std::uint8_t, rows> acts{};
+  for (const std::size_t r : {0U, 3U, 4U, 5U, 9U, 20U}) acts[r] = 1;
+  LowRankAddend addend{.weights = &packed_b, .coefficients = coefficients.view(), .acts = acts};
+  addend.coefficients.values += first;
 
   const LinearMap plain{.weights = &packed_gate, .bias = bias};
-  const LinearMap adapted{.weights = &packed_gate, .bias = bias, .addends = addends};
+  const LinearMap adapted{.weights = &packed_gate, .bias = bias, .addend = &addend};
   std::vector<float> without(rows * width);
   std::vector<float> with(rows * width);
   const Product product_without{.map = plain, .out = without.data(), .out_stride = width};
@@ -347,12 +357,35 @@ TEST_P(KernelsTest, AddendsAreAddedToTheirRowsBeforeTheActivationFunction) {
   multiply_gated(team, k(), x, adapted, {.weights = &packed_up}, Activation::silu, fused);
   for (std::size_t r = 0; r < rows; ++r) {
     for (std::size_t i = 0; i < width; ++i) {
-      const float addend = addends[r] == nullptr ? 0.0F : addends[r][i];
-      ASSERT_EQ(with[r * width + i], without[r * width + i] + addend);
+      double change = 0;
+      for (std::size_t c = 0; c < rank; ++c) {
+        change += static_cast<double>(b.widened[i * rank + c]) * coefficients.row(r)[first + c];
+      }
+      if (acts[r] == 0) {
+        ASSERT_EQ(with[r * width + i], without[r * width + i]) << r;
+      } else {
+        ASSERT_NEAR(with[r * width + i], without[r * width + i] + change,
+                    1e-5 * (1 + std::abs(without[r * width + i]) + std::abs(change)))
+            << r;
+      }
       const double a = with[r * width + i];
       const double expected = a / (1 + std::exp(-a)) * upward[r * width + i];
       ASSERT_NEAR(fused.row(r)[i], expected, 1e-6 * (1 + std::abs(expected)));
     }
+  }
+  // A row gets the same bits alone.
+  for (const std::size_t r : {4U, 20U}) {
+    Activations one = make_activations(k(), 1, 96, std::vector<float>(x.row(r), x.row(r) + 96));
+    const std::array<std::uint8_t, 1> yes{1};
+    LowRankAddend of_row = addend;
+    of_row.coefficients.values += r * addend.coefficients.stride;
+    of_row.acts = yes;
+    std::vector<float> alone(width);
+    const Product product{.map = {.weights = &packed_gate, .bias = bias, .addend = &of_row},
+                          .out = alone.data(),
+                          .out_stride = width};
+    multiply(team, k(), one, std::span(&product, 1));
+    for (std::size_t i = 0; i < width; ++i) ASSERT_EQ(alone[i], with[r * width + i]);
   }
 }
 

@@ -23,11 +23,10 @@ std::size_t lanes_of(const PackedMatrix& weights, std::size_t panel) {
 // How many panels are computed together: many for a single row, which gets more out of the memory.
 std::size_t panels_at_once(std::size_t rows) { return rows == 1 ? most_panel_product_rows : 1; }
 
-// The outputs of some panels, panels_at_once() at most, for some rows of the activations, with all
-// that is added to them. `out` is [rows.count][stride] and has room for all lanes.
-void panel_outputs(const Kernels& kernels, const LinearMap& map, WorkRange panels,
-                   const ActivationView& view, RowRange rows, float* out, std::size_t stride) {
-  const PackedMatrix& weights = *map.weights;
+// The products of some panels, panels_at_once() at most, with some rows of the activations. `out`
+// is [rows.count][stride] and has room for all lanes.
+void panel_products(const Kernels& kernels, const PackedMatrix& weights, WorkRange panels,
+                    const ActivationView& view, RowRange rows, float* out, std::size_t stride) {
   const auto form = static_cast<std::size_t>(weights.form());
   if (rows.count == 1) {
     kernels.row_product[form](weights.panel(panels.begin), weights.columns(),
@@ -36,19 +35,45 @@ void panel_outputs(const Kernels& kernels, const LinearMap& map, WorkRange panel
     kernels.panel_product[form](weights.panel(panels.begin), weights.columns(), view, rows.first,
                                 rows.count, out, stride);
   }
-  if (map.bias.empty() && map.addends.empty()) return;
-  const std::size_t first = panels.begin * panel_rows;
-  const std::size_t count = std::min(panels.end * panel_rows, weights.rows()) - first;
-  for (std::size_t r = 0; r < rows.count; ++r) {
-    float* const row = out + r * stride;
-    const auto add = [&](const float* values) {
-      for (std::size_t i = 0; i < count; ++i) row[i] += values[first + i];
-    };
-    if (!map.bias.empty()) add(map.bias.data());
-    if (!map.addends.empty() && map.addends[rows.first + r] != nullptr) {
-      add(map.addends[rows.first + r]);
+}
+
+// Adds B c to the outputs of some panels, for the rows that get it.
+void add_low_rank(const Kernels& kernels, const LowRankAddend& addend, WorkRange panels,
+                  RowRange rows, float* out, std::size_t stride) {
+  alignas(64) Outputs values;
+  const std::size_t count = (panels.end - panels.begin) * panel_rows;
+  std::size_t begin = 0;
+  while (begin < rows.count) {
+    if (addend.acts[rows.first + begin] == 0) {
+      ++begin;
+      continue;
+    }
+    // Several panels are those of a single row.
+    std::size_t end = begin + 1;
+    while (end < rows.count && addend.acts[rows.first + end] != 0) ++end;
+    panel_products(kernels, *addend.weights, panels, addend.coefficients,
+                   {rows.first + begin, end - begin}, values.data(), count);
+    for (std::size_t r = begin; r < end; ++r) {
+      const float* const from = values.data() + (r - begin) * count;
+      for (std::size_t i = 0; i < count; ++i) out[r * stride + i] += from[i];
+    }
+    begin = end;
+  }
+}
+
+// Those products with all that is added to them.
+void panel_outputs(const Kernels& kernels, const LinearMap& map, WorkRange panels,
+                   const ActivationView& view, RowRange rows, float* out, std::size_t stride) {
+  const PackedMatrix& weights = *map.weights;
+  panel_products(kernels, weights, panels, view, rows, out, stride);
+  if (!map.bias.empty()) {
+    const std::size_t first = panels.begin * panel_rows;
+    const std::size_t count = std::min(panels.end * panel_rows, weights.rows()) - first;
+    for (std::size_t r = 0; r < rows.count; ++r) {
+      for (std::size_t i = 0; i < count; ++i) out[r * stride + i] += map.bias[first + i];
     }
   }
+  if (map.addend != nullptr) add_low_rank(kernels, *map.addend, panels, rows, out, stride);
 }
 
 // The outputs have just been written, and are still at hand.

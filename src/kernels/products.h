@@ -39,13 +39,19 @@ class Activations {
   AlignedBuffer<ActivationBlock> blocks_, residual_blocks_;
 };
 
+/// What an adapter adds to a map's outputs, for some rows: B c, where the coefficients c are a
+/// product of the same activations.
+struct LowRankAddend {
+  const PackedMatrix* weights = nullptr;    ///< B, [outputs of the map][rank], in a float form
+  ActivationView coefficients = {};         ///< float32, of as many rows as the activations
+  std::span<const std::uint8_t> acts = {};  ///< for each row whether it gets this: 0 if not
+};
+
 /// What is multiplied with activations, and what is added to that.
 struct LinearMap {
   const PackedMatrix* weights = nullptr;
-  std::span<const float> bias = {};  ///< [weights->rows()], or empty
-  /// For each row of the activations [weights->rows()] numbers or nullptr: what an adapter adds for
-  /// that row. Empty if no row has an adapter.
-  std::span<const float* const> addends = {};
+  std::span<const float> bias = {};       ///< [weights->rows()], or empty
+  const LowRankAddend* addend = nullptr;  ///< nullptr if no row has an adapter
 };
 
 /// One product of a group that shares its activations.
@@ -58,7 +64,8 @@ struct Product {
   float* maxima = nullptr;
 };
 
-/// out = activations * weights^T + bias + addend, for each product. The activations must have been
+/// out = activations * weights^T + bias + addend, for each product. A row without addend has the
+/// bits that it would have if no row had one. The activations must have been
 /// quantised if a matrix is in an integer form.
 void multiply(ThreadTeam& team, const Kernels& kernels, const Activations& activations,
               std::span<const Product> products);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <stdexcept>
 #include <utility>
@@ -11,6 +12,7 @@
 
 #include "base/error.h"
 #include "base/mapped_file.h"
+#include "formats/dequantize.h"
 #include "formats/gguf.h"
 #include "formats/huggingface_folder.h"
 #include "formats/json_file.h"
@@ -134,6 +136,43 @@ void add_tokenizer(GgufHeader& header, const HuggingFaceFolder& folder, const Mo
 
 // ---- Tensors ------------------------------------------------------------------------------------
 
+/// Adds an adapter's change to rows on their way to another type. One object for each thread.
+class RowMerger {
+ public:
+  RowMerger(const MergedFactors& merged, TensorType from, TensorType to)
+      : merged_(merged),
+        from_(from),
+        rank_(merged.factors.rank()),
+        columns_(merged.factors.a.shape[1]),
+        converter_(TensorType::F32, to, columns_),
+        a_(merged.factors.a.elements()),
+        b_row_(rank_),
+        row_(columns_) {
+    dequantize(merged.factors.a.type, merged.factors.a.bytes, a_);
+  }
+
+  /// `row` counts as the source's rows do. Throws InputError as RowConverter does.
+  void convert(std::size_t row, std::span<const std::byte> source, std::span<std::byte> out) {
+    dequantize(from_, source, row_);
+    read_row(merged_.factors.b, merged_.row_order.empty() ? row : merged_.row_order[row], b_row_);
+    for (std::size_t k = 0; k < rank_; ++k) {
+      const float factor = merged_.factors.scale * b_row_[k];
+      for (std::size_t c = 0; c < columns_; ++c) row_[c] += factor * a_[k * columns_ + c];
+    }
+    converter_.convert(std::as_bytes(std::span(row_)), out);
+  }
+
+ private:
+  const MergedFactors& merged_;
+  TensorType from_;
+  std::size_t rank_;
+  std::size_t columns_;
+  RowConverter converter_;
+  std::vector<float> a_;  // [rank][columns]
+  std::vector<float> b_row_;
+  std::vector<float> row_;
+};
+
 /// Rows of a tensor in its new type and order.
 class TensorRows {
  public:
@@ -154,13 +193,16 @@ class TensorRows {
     const std::size_t size = row_bytes();
     team.run_shares(out.size() / size, 1, [&](std::size_t first, std::size_t last) {
       RowConverter converter(tensor_.source.type, tensor_.type, columns_);
+      std::optional<RowMerger> merger;
+      if (tensor_.merged) merger.emplace(*tensor_.merged, tensor_.source.type, tensor_.type);
       std::vector<std::byte> gathered(tensor_.columns ? converter.from_bytes() : 0);
       for (std::size_t r = first; r < last; ++r) {
         const std::size_t row =
             tensor_.row_order.empty() ? begin + r : tensor_.row_order[begin + r];
         try {
-          converter.convert(source_row(row, converter.from_bytes(), gathered),
-                            out.subspan(r * size, size));
+          const auto source = source_row(row, converter.from_bytes(), gathered);
+          const auto converted = out.subspan(r * size, size);
+          merger ? merger->convert(row, source, converted) : converter.convert(source, converted);
           if (tensor_.offset != 0) add_offset(out.subspan(r * size, size));
         } catch (const InputError& error) {
           throw FileError(
@@ -204,11 +246,49 @@ class TensorRows {
 }  // namespace
 
 GgufExport GgufExport::open(const std::filesystem::path& path, std::optional<TensorType> type) {
-  return std::filesystem::is_directory(path) ? of_folder(path, type) : of_file(path, type);
+  return std::filesystem::is_directory(path) ? of_folder(path, type, nullptr)
+                                             : of_file(path, type, nullptr);
 }
 
-GgufExport GgufExport::of_folder(const std::filesystem::path& path,
-                                 std::optional<TensorType> type) {
+GgufExport GgufExport::open_merged(const std::filesystem::path& path,
+                                   std::optional<TensorType> type, const LoraAdapter& adapter) {
+  return std::filesystem::is_directory(path) ? of_folder(path, type, &adapter)
+                                             : of_file(path, type, &adapter);
+}
+
+void GgufExport::merge(const LoraAdapter& adapter, const ModelConfig& config) {
+  source_.keep_alive(std::make_shared<const LoraAdapter>(adapter));
+  // An adapter's rows pair the halves of a head, as all of Hugging Face's do.
+  const auto order_of = [&](LinearRole role) -> std::vector<std::uint32_t> {
+    const bool key = role == LinearRole::key;
+    if (!key && role != LinearRole::query) return {};
+    return pairing_order(RotaryPairing::halves, config.pairing,
+                         key ? config.kv_heads : config.heads, config.head_dim);
+  };
+  TensorNames names = gguf_tensor_names;
+  names.query_key_value = gguf_query_key_value;
+  std::map<std::string, MergedFactors> changes;
+  for (LayerIndex layer{0}; layer.value < config.depth(); ++layer) {
+    for (const LinearRole role : linear_roles(config)) {
+      const std::optional<LoraFactors>& factors = adapter.layers[layer.index()][role];
+      if (!factors) continue;
+      changes.emplace(fmt::format(fmt::runtime(name_of(names, role)), layer.index()) + ".weight",
+                      MergedFactors{.factors = *factors, .row_order = order_of(role)});
+    }
+  }
+  for (Tensor& tensor : tensors_) {
+    if (const auto change = changes.find(tensor.name); change != changes.end()) {
+      tensor.merged = std::move(change->second);
+      changes.erase(change);
+    }
+  }
+  if (!changes.empty()) {
+    throw std::logic_error(changes.begin()->first + ": no tensor to merge an adapter into");
+  }
+}
+
+GgufExport GgufExport::of_folder(const std::filesystem::path& path, std::optional<TensorType> type,
+                                 const LoraAdapter* adapter) {
   const ModelFiles files = ModelFiles::open(path);
   const HuggingFaceFolder folder = HuggingFaceFolder::open(path);
   const ModelConfig& config = files.config;
@@ -250,12 +330,13 @@ GgufExport GgufExport::of_folder(const std::filesystem::path& path,
     if (weight.kind == Kind::norm) tensor.offset = config.norm.weight_offset;
     result.add_tensor(std::move(tensor));
   }
+  if (adapter != nullptr) result.merge(*adapter, config);
   result.note_changes();
   return result;
 }
 
-GgufExport GgufExport::of_file(const std::filesystem::path& path,
-                               std::optional<TensorType> wanted) {
+GgufExport GgufExport::of_file(const std::filesystem::path& path, std::optional<TensorType> wanted,
+                               const LoraAdapter* adapter) {
   const ModelFiles files = ModelFiles::open(path);
   if (!wanted) throw InputError(fmt::format("{}: say to which type to convert it", path.string()));
   const TensorType type = *wanted;
@@ -283,6 +364,7 @@ GgufExport GgufExport::of_file(const std::filesystem::path& path,
     result.add_tensor(
         {.name = view->name, .type = weight_type(type, use, view->shape), .source = *view});
   }
+  if (adapter != nullptr) result.merge(*adapter, files.config);
   result.note_changes();
   return result;
 }
@@ -298,7 +380,7 @@ void GgufExport::note_changes() {
   for (const Tensor& tensor : tensors_) {
     if (type_ != TensorType::F16 && tensor.type == TensorType::F16) ++in_half;
     const bool was_quantized = info(tensor.source.type).block_elements > 1;
-    if (was_quantized && tensor.type != tensor.source.type) ++requantized;
+    if (was_quantized && (tensor.merged || tensor.type != tensor.source.type)) ++requantized;
   }
   if (in_half != 0) {
     notes_.push_back(fmt::format(

@@ -11,9 +11,17 @@
 #include "base/thread_team.h"
 #include "formats/gguf_writer.h"
 #include "formats/tensor_source.h"
+#include "model/lora_adapter.h"
 #include "model/model_tensors.h"
 
 namespace fathom {
+
+/// An adapter's change of one weight.
+struct MergedFactors {
+  LoraFactors factors;
+  /// Row r of the weight as the source has it is row row_order[r] of B; r if this is empty.
+  std::vector<std::uint32_t> row_order;
+};
 
 /// A model as a GGUF file that is to be written: everything but the tensors' bytes.
 class GgufExport {
@@ -27,6 +35,8 @@ class GgufExport {
     float offset = 0;                           ///< added to every element, if the type is F32
     /// Set where row i is column i of these of the source.
     std::optional<ColumnRange> columns = std::nullopt;
+    /// Set where an adapter is merged: what is added in float32 before the type is converted.
+    std::optional<MergedFactors> merged = std::nullopt;
 
     [[nodiscard]] std::vector<std::size_t> shape() const {
       return outputs_first_shape(source, columns);
@@ -39,6 +49,10 @@ class GgufExport {
   /// FileError if fathom cannot read the model or a GGUF file cannot say what it is, InputError if
   /// a GGUF file is to be converted to no type.
   static GgufExport open(const std::filesystem::path& path, std::optional<TensorType> type);
+  /// Likewise with an adapter that was opened for the model merged: W + scale * B A, whichever rows
+  /// it is for.
+  static GgufExport open_merged(const std::filesystem::path& path, std::optional<TensorType> type,
+                                const LoraAdapter& adapter);
 
   /// Writes the file, with its rows converted by the team; other memory than for a few megabytes is
   /// not taken. Calls `go_on` with the bytes written so far again and again; where it says no,
@@ -58,9 +72,13 @@ class GgufExport {
   GgufExport(TensorType type, TensorSource source, std::uint64_t alignment)
       : type_(type), source_(std::move(source)), header_(alignment) {}
 
-  static GgufExport of_folder(const std::filesystem::path& path, std::optional<TensorType> type);
-  static GgufExport of_file(const std::filesystem::path& path, std::optional<TensorType> type);
+  // `adapter` is nullptr where none is merged.
+  static GgufExport of_folder(const std::filesystem::path& path, std::optional<TensorType> type,
+                              const LoraAdapter* adapter);
+  static GgufExport of_file(const std::filesystem::path& path, std::optional<TensorType> type,
+                            const LoraAdapter* adapter);
   void add_tensor(Tensor tensor);
+  void merge(const LoraAdapter& adapter, const ModelConfig& config);
   void note_changes();
 
   TensorType type_;

@@ -129,6 +129,11 @@ class LanguageModel {
   /// if `capacity` is 0 or above the model's context.
   [[nodiscard]] virtual std::unique_ptr<KvCache> new_cache(std::size_t capacity) const = 0;
 
+  /// Whether rows on the route of all layers differ from rows on other routes in the layers that
+  /// both run, as they do where an adapter leaves full depth alone. Its states are then no
+  /// EnteringStates for them.
+  [[nodiscard]] virtual bool sets_full_depth_apart() const { return false; }
+
   /// Runs the steps' tokens and appends them to their caches. Each cache may occur once. A row's
   /// logits do not depend on the other rows, on how a sequence is cut into steps, or on threads:
   /// they are bitwise the same (engine/ only). `sink` may be nullptr. Throws InputError if a cache

@@ -363,7 +363,8 @@ class Reader {
       if (stem != map.path || layers[map.layer.index()][map.role]) continue;
       if (wanted && std::ranges::find(*wanted, map.layer.index()) == wanted->end()) continue;
       const bool is_target = std::ranges::any_of(
-          *targets, [&](const std::string& target) { return names_module(target, map.path); });
+          *targets,
+          [&path = map.path](const std::string& target) { return names_module(target, path); });
       if (!is_target) continue;
       throw FileError(
           adapter_.source.origin(), "",

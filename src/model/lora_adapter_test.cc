@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -334,6 +335,29 @@ TEST(LoraAdapter, TruncatedFilesAreRefused) {
   }
   std::filesystem::remove(folder.path() / "adapter_model.safetensors");
   EXPECT_THAT(error_of_open(folder, config), HasSubstr("adapter_model.safetensors: missing"));
+}
+
+// A bit that is turned over in a factor is another factor, unless that is no number; anywhere else
+// it is noticed or means nothing. Nothing but a FileError may come of it.
+TEST(LoraAdapter, TurnedBitsEndInAnErrorOrInNumbers) {
+  const ModelConfig config = tiny(ModelFamily::llama);
+  const TestFolder folder;
+  Factors factors(config);
+  factors.add_all();
+  write_lora_adapter(folder.path(), config, {.rank = 3, .alpha = 1}, factors.outputs());
+  std::mt19937 draws(4);
+  for (const std::string file : {"adapter_model.safetensors", "adapter_config.json"}) {
+    const std::string whole = bytes_of(folder.path() / file);
+    std::size_t refused = 0;
+    for (int i = 0; i < 400; ++i) {
+      std::string damaged = whole;
+      damaged[draws() % whole.size()] ^= static_cast<char>(1U << (draws() % 8));
+      (void)folder.write(file, damaged);
+      refused += error_of_open(folder, config) == "no error" ? 0 : 1;
+    }
+    EXPECT_GT(refused, 40U) << file;
+    (void)folder.write(file, whole);
+  }
 }
 
 TEST(LoraAdapter, IsForTheModelThatItNames) {

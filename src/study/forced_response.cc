@@ -154,11 +154,17 @@ void ForcedResponse::run_layer(LayerIndex layer, std::vector<Prefix>& prefixes,
 
 // The states after the last layer on each route.
 std::vector<ForcedResponse::States> ForcedResponse::final_states(std::span<const Route> routes) {
-  std::vector<std::size_t> order(routes.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
+  // What has been the full model so far is there already, unless the model sets that apart.
+  const bool shared = !model_.sets_full_depth_apart();
+  const auto is_full = [&](std::size_t r) { return routes[r].cost() == routes[r].depth(); };
+  std::vector<std::size_t> order;
+  for (std::size_t r = 0; r < routes.size(); ++r) {
+    if (shared || !is_full(r)) order.push_back(r);
+  }
   std::sort(order.begin(), order.end(),
             [&](std::size_t a, std::size_t b) { return runs_earlier(routes[a], routes[b]); });
-  std::vector<Prefix> prefixes{{.begin = 0, .end = routes.size(), .states = full_[0]}};
+  std::vector<Prefix> prefixes{
+      {.begin = 0, .end = order.size(), .states = full_[0], .full = shared}};
   for (LayerIndex layer{0}; layer.value < model_.config().depth(); ++layer) {
     std::vector<Prefix> next;
     std::vector<std::size_t> running;
@@ -183,7 +189,7 @@ std::vector<ForcedResponse::States> ForcedResponse::final_states(std::span<const
     prefixes = std::move(next);
     run_layer(layer, prefixes, running);
   }
-  std::vector<States> states(routes.size());
+  std::vector<States> states(routes.size(), full_.back());
   for (const Prefix& prefix : prefixes) {
     for (std::size_t i = prefix.begin; i < prefix.end; ++i) states[order[i]] = prefix.states;
   }

@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <filesystem>
+#include <string>
+#include <tuple>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -10,15 +12,24 @@
 #include "engine/cpu_model.h"
 #include "generate/teacher_forcing.h"
 #include "kernels/kernels.h"
+#include "model/lora_adapter.h"
 #include "study/route_similarity.h"
 #include "study/some_tokens.h"
 
 namespace fathom {
 namespace {
 
-class ForcedResponseTest : public testing::TestWithParam<Precision> {
+enum class WithAdapter { no, routed };
+
+/// Also where an adapter acts on routes and not on full depth, so that they share nothing.
+class ForcedResponseTest : public testing::TestWithParam<std::tuple<Precision, WithAdapter>> {
  protected:
   ForcedResponseTest() {
+    if (std::get<WithAdapter>(GetParam()) == WithAdapter::routed) {
+      LoraAdapter adapter = LoraAdapter::open(golden_ / "adapters" / "llama", model_.config());
+      adapter.settings.rows = AdapterRows::routed;
+      model_.set_adapter(adapter);
+    }
     EXPECT_TRUE(prefill(model_, *cache_, prompt_, 64, output_, stop_));
     logits_.assign(output_.logit_row(0).values.begin(), output_.logit_row(0).values.end());
     for (std::int32_t set = 1; set < (1 << depth_); ++set) {
@@ -30,10 +41,13 @@ class ForcedResponseTest : public testing::TestWithParam<Precision> {
     }
   }
 
-  std::filesystem::path file_ =
-      std::filesystem::path(FATHOM_SOURCE_DIR) / "golden" / "tiny" / "rope-linear";
+  std::filesystem::path golden_ = std::filesystem::path(FATHOM_SOURCE_DIR) / "golden";
   ThreadTeam team_{2};
-  CpuModel model_{ModelFiles::open(file_), GetParam(), kernels(), team_};
+  CpuModel model_{
+      ModelFiles::open(
+          golden_ / "tiny" /
+          (std::get<WithAdapter>(GetParam()) == WithAdapter::no ? "rope-linear" : "wide-heads")),
+      std::get<Precision>(GetParam()), kernels(), team_};
   std::int32_t depth_ = model_.config().depth();
   std::vector<TokenId> prompt_ = some_tokens(17, 5);
   std::vector<TokenId> response_ = some_tokens(80, 11);
@@ -153,8 +167,15 @@ TEST_P(ForcedResponseTest, RefusesWhatIsTooShortOrDoesNotFit) {
   make(2);
 }
 
-INSTANTIATE_TEST_SUITE_P(Precisions, ForcedResponseTest,
-                         testing::Values(Precision::exact, Precision::fast));
+INSTANTIATE_TEST_SUITE_P(
+    All, ForcedResponseTest,
+    testing::Combine(testing::Values(Precision::exact, Precision::fast),
+                     testing::Values(WithAdapter::no, WithAdapter::routed)),
+    [](const auto& instance) {
+      return std::string(std::get<Precision>(instance.param) == Precision::exact ? "exact"
+                                                                                 : "fast") +
+             (std::get<WithAdapter>(instance.param) == WithAdapter::no ? "" : "_adapter");
+    });
 
 }  // namespace
 }  // namespace fathom

@@ -489,11 +489,20 @@ std::string advantage_text(const AdvantageEstimate& estimate) {
   return text;
 }
 
-std::string summary_of(const Analysed& layers, const std::vector<AdvantageEstimate>& at_match) {
-  std::string text = fmt::format(
-      "The routes are untrained: the model was made neither for this data nor for running fewer "
-      "layers, which is not the paper's setting. {} This is hindsight, and partly luck.",
-      match_text(layers.table, layers.analysis));
+// What was done to the model before, which the paper fine-tunes for each depth.
+std::string_view training_text(const RunConfig& config) {
+  if (config.options.contains("adapter")) {
+    return "The depths run with the adapter that is named below; how it was trained is not known "
+           "here.";
+  }
+  return "The routes are untrained: the model was made neither for this data nor for running "
+         "fewer layers, which is not the paper's setting.";
+}
+
+std::string summary_of(const RunConfig& config, const Analysed& layers,
+                       const std::vector<AdvantageEstimate>& at_match) {
+  std::string text = fmt::format("{} {} This is hindsight, and partly luck.", training_text(config),
+                                 match_text(layers.table, layers.analysis));
   if (at_match.empty()) return text;
   std::vector<std::string> parts;
   for (const AdvantageEstimate& each : at_match) {
@@ -602,7 +611,7 @@ Report report_oracle(const RunFolder& folder) {
                                           run.left_out().size(), seen, run.left_out().front().id,
                                           run.left_out().front().left_out.value()));
   }
-  report.summary = summary_of(layers, at_match);
+  report.summary = summary_of(config, layers, at_match);
   report.verdicts = verdicts_of(run, layers, articles);
   report.facts = {{"model", fmt::format("{}, {} layers", config.model_name, config.layers)},
                   {"data", std::filesystem::path(config.data_path).filename().string()},

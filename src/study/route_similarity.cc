@@ -128,12 +128,17 @@ double ResponseSimilarity::mean_cosine(std::span<const float> a, std::span<const
 
 RouteSimilarity ResponseSimilarity::measure(const Route& route) {
   const std::size_t layers = model_.config().layers;
-  const std::size_t shared = common_layers(route, last_);
+  const auto is_full = [](const Route& each) { return each.cost() == each.depth(); };
+  const auto common = [&](const Route& other) {
+    const bool apart = model_.sets_full_depth_apart() && is_full(route) != is_full(other);
+    return apart ? std::size_t{0} : common_layers(route, other);
+  };
+  const std::size_t shared = common(last_);
   if (shared < layers) run_from(shared, route);
   last_ = route;
   RouteSimilarity result;
   // States that the full model has, too, are not compared: their cosine is 1.
-  const std::size_t as_full = common_layers(route, Route::full(route.depth()));
+  const std::size_t as_full = common(Route::full(route.depth()));
   result.layers.assign(layers, 1.0);
   for (std::size_t l = as_full; l < layers; ++l) {
     result.layers[l] = mean_cosine(reference_->after(l + 1), states_->after(l + 1));
