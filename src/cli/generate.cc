@@ -93,7 +93,11 @@ void print_statistics(const Report& report) {
 
 Json result_json(const Options& options, const Report& report, std::span<const TokenId> prompt) {
   const Generation& result = report.result;
-  Json json = to_json(parse_policy(options.depth), report.selector, prompt, result);
+  const DepthPolicy policy = parse_policy(options.depth);
+  Json json = to_json(policy, report.selector, prompt, result);
+  if (controller_file(policy) != nullptr) {
+    json["gates"] = to_string(parse_gate_rule(options.gates.gates));
+  }
   json["timing"] = {
       {"time_to_first_token_s", report.first_token_seconds}, {"prefill_s", result.prefill_seconds},
       {"prefill_tokens_per_s", report.prompt_rate()},        {"decode_s", result.decode_seconds},
@@ -131,6 +135,7 @@ class Answerer {
         policy_(parse_policy(options.depth)),
         running_(options.model, options.engine),
         ranking_(options.ranking.find(running_.model().files(), std::span(&policy_, 1))),
+        controllers_(options.gates.find(running_.model().config(), std::span(&policy_, 1))),
         prompts_(running_.model().files(), options.format()),
         stop_(stop_on_interrupt()) {
     // A depth that does not fit the model is told before anything is computed.
@@ -181,7 +186,7 @@ class Answerer {
  private:
   [[nodiscard]] std::unique_ptr<const Selector> selector(std::uint64_t turn) const {
     return make_selector(policy_, running_.model().config().depth(), options_.generate.seed,
-                         sequence(turn), ranking_);
+                         sequence(turn), ranking_, controllers_);
   }
   [[nodiscard]] std::uint64_t sequence(std::uint64_t turn) const {
     return options_.id ? sequence_key(*options_.id) : turn;
@@ -201,6 +206,7 @@ class Answerer {
   DepthPolicy policy_;
   mutable RunningModel running_;
   std::optional<Ranking> ranking_;
+  LoadedControllers controllers_;
   PromptMaker prompts_;
   const StopFlag& stop_;
   std::unique_ptr<KvCache> cache_;
