@@ -15,7 +15,10 @@ enum class RandomPurpose : std::uint32_t {
   split = 5,
   half = 6,
   batch = 7,  ///< which rows train together
-  training_route = 8
+  training_route = 8,
+  adapter = 9,  ///< what an adapter's factors begin with
+  layer_dropout = 10,
+  dropout = 11
 };
 
 /// A draw's key: everything it depends on, so that a result does not depend on batching, threads or

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -50,6 +51,9 @@ struct Options {
   std::uint64_t save_every = 100;
   std::uint64_t seed = 0;
   int threads = 0;
+  std::size_t lora_rank = 0;  // 0: no adapter
+  std::optional<double> lora_alpha;
+  std::string lora_rows = "routed";
   bool distill = false;
 };
 
@@ -68,6 +72,26 @@ std::vector<Route> routes_of(const Options& options, const ModelFiles& files) {
     routes.push_back(resolve(policy, files.config.depth(), options.seed, 0, ranking));
   }
   return routes;
+}
+
+// The adapter that is trained, if one is. Where it leaves full depth as it is there is nothing to
+// train, so such routes are not drawn.
+std::optional<LoraOptions> lora_of(const Options& options, std::vector<Route>& routes) {
+  if (options.lora_rank == 0) {
+    if (options.lora_alpha) throw InputError("--lora-alpha goes with --lora-rank");
+    return std::nullopt;
+  }
+  LoraOptions lora{.rank = options.lora_rank,
+                   .alpha = options.lora_alpha.value_or(2 * static_cast<double>(options.lora_rank)),
+                   .rows = options.lora_rows == "all" ? AdapterRows::all : AdapterRows::routed};
+  if (lora.rows == AdapterRows::all) return lora;
+  std::erase_if(routes, [](const Route& route) { return route.cost() == route.depth(); });
+  if (routes.empty()) {
+    throw InputError(
+        "--lora-rows routed: the adapter acts on no token at full depth; expected --depths with "
+        "routes that leave layers out, or --lora-rows all");
+  }
+  return lora;
 }
 
 // Prompts and answers as tokens, the answer ended as the model ends one. A prompt may take a
@@ -102,14 +126,19 @@ std::vector<TrainingExample> examples_of(const std::vector<Example>& rows, const
 }
 
 // What two runs must have in common for one to go on where the other stopped.
-std::string description(const Options& options, const std::string& model_path) {
-  nlohmann::ordered_json json{{"model", model_sha256(model_path)},
+std::string description(const Options& options, const std::string& model_hash) {
+  nlohmann::ordered_json json{{"model", model_hash},
                               {"data", sha256_of_file(options.data.path)},
                               {"limit", options.data.limit}};
   options.data.describe(json);
   json["depths"] = options.depths;
   json["ranking"] = options.ranking.path.empty() ? "" : sha256_of_file(options.ranking.path);
   json["distill"] = options.distill;
+  json["lora_rank"] = options.lora_rank;
+  if (options.lora_rank > 0) {
+    json["lora_alpha"] = options.lora_alpha.value_or(0);
+    json["lora_rows"] = options.lora_rows;
+  }
   json["epochs"] = options.epochs;
   json["steps"] = options.steps;
   json["learning_rate"] = options.learning_rate;
@@ -154,6 +183,7 @@ int run_finetune(const Options& options) {
       .routes = routes_of(options, files),
       .target = options.distill ? TrainingTarget::full_model : TrainingTarget::labels,
       .seed = options.seed};
+  training_options.lora = lora_of(options, training_options.routes);
   const std::uint64_t of_epoch = epoch_steps(examples.size(), options.batch, options.accumulate);
   const std::uint64_t steps =
       options.steps > 0
@@ -165,7 +195,8 @@ int run_finetune(const Options& options) {
       .warmup = static_cast<std::uint64_t>(options.warmup * static_cast<double>(steps)),
       .steps = steps};
   set_torch_threads(options.threads);
-  const std::string described = description(options, files.path);
+  const std::string model_hash = model_sha256(files.path);
+  const std::string described = description(options, model_hash);
   const bool is_folder = fs::is_directory(files.path);
   Finetuning training(std::move(files), std::move(examples), training_options);
 
@@ -185,8 +216,7 @@ int run_finetune(const Options& options) {
     logged = std::max(logged, step->get<std::uint64_t>());
   });
   const fs::path checkpoint = out / "checkpoint";
-  if (fs::exists(checkpoint)) {
-    training.load(checkpoint, described);
+  if (training.load(checkpoint, described)) {
     fmt::print(stderr, "goes on after step {} of {}\n", training.steps(), steps);
   }
   const StopFlag& stop = stop_on_interrupt();
@@ -206,6 +236,12 @@ int run_finetune(const Options& options) {
                steps);
     return exit_interrupted;
   }
+  if (training_options.lora) {
+    const fs::path adapter = out / "adapter";
+    training.write_adapter(adapter, model_hash);
+    fmt::print("{}\n", adapter.string());
+    return 0;
+  }
   const fs::path model = out / (is_folder ? "model" : "model.gguf");
   training.write_model(model);
   fmt::print("{}\n", model.string());
@@ -219,7 +255,8 @@ Command add_train(CLI::App& program) {
   train->require_subcommand(1);
   auto options = std::make_shared<Options>();
   CLI::App* const command = train->add_subcommand(
-      "finetune", "Fine-tune all weights on prompts with answers, at full depth or on routes");
+      "finetune",
+      "Fine-tune all weights, or an adapter, on prompts with answers, at full depth or on routes");
   constexpr auto most = std::numeric_limits<std::int64_t>::max();
   options->model.add_to(*command);
   options->data.add_to(*command);
@@ -235,6 +272,21 @@ Command add_train(CLI::App& program) {
   command->add_flag("--distill", options->distill,
                     "towards the predictions of the model as it is now, at full depth, instead of "
                     "the answers' tokens");
+  command
+      ->add_option("--lora-rank", options->lora_rank,
+                   "train a LoRA adapter of this rank for all linear maps of the layers instead of "
+                   "the weights; OUT/adapter is then what PEFT reads")
+      ->check(CLI::Range(1, 65536));
+  command
+      ->add_option("--lora-alpha", options->lora_alpha,
+                   "the adapter counts alpha / rank times; default: twice the rank")
+      ->check(CLI::Range(1e-6, 1e6));
+  command
+      ->add_option("--lora-rows", options->lora_rows,
+                   "where the adapter acts: routed (the answers' tokens that leave layers out; "
+                   "prompts and full depth stay as they are) or all")
+      ->check(CLI::IsMember({"routed", "all"}))
+      ->capture_default_str();
   command->add_option("--epochs", options->epochs, "how often each row is trained on")
       ->check(CLI::Range(0.001, 1e6))
       ->capture_default_str();

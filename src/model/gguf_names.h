@@ -11,22 +11,11 @@
 #include "formats/tensor_source.h"
 #include "model/model_config.h"
 #include "model/model_tensors.h"
+#include "model/tensor_names.h"
 
 // What GGUF files call things, for who reads them and who writes them.
 
 namespace fathom {
-
-/// The names of a family in one kind of file, without ".weight" and ".bias"; {} stands for the
-/// layer, from 0. What a family lacks stays empty.
-struct TensorNames {
-  std::string_view prefix;  ///< of all but the head; base models are stored without
-  std::string_view embedding, positions, project_in, project_out, output_norm, head;
-  std::string_view attention_norm, query, key, value, query_norm, key_norm;
-  std::string_view query_key_value;  ///< where the three are one tensor
-  std::string_view attention_output, attention_output_norm;
-  std::string_view ffn_norm, gate, up, down, ffn_output_norm;
-  bool inputs_first = false;  ///< linear maps are stored as [inputs][outputs]
-};
 
 /// llama.cpp's, for all architectures that have the role.
 inline constexpr TensorNames gguf_tensor_names{
@@ -50,6 +39,9 @@ inline constexpr TensorNames gguf_tensor_names{
     .down = "blk.{}.ffn_down",
     .ffn_output_norm = "blk.{}.post_ffw_norm",
 };
+
+/// Of families whose queries, keys and values are one tensor.
+inline constexpr std::string_view gguf_query_key_value = "blk.{}.attn_qkv";
 
 /// The divisors of rotary frequencies, where a file has them.
 inline constexpr std::string_view gguf_rotary_factors = "rope_freqs.weight";

@@ -1,6 +1,7 @@
 #include "nn/decoder.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/addmm.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/embedding.h>
@@ -47,6 +48,7 @@ at::Tensor activated(Activation activation, const at::Tensor& x) {
 Linear::Linear(const LinearTensors& tensors, Parameters& parameters, at::ScalarType product_type)
     : weight_(part(tensors.weight, parameters)),
       columns_(tensors.columns),
+      outputs_(outputs_first_shape(tensors.weight, tensors.columns).front()),
       product_type_(product_type) {
   if (tensors.bias) bias_ = part(*tensors.bias, parameters);
 }
@@ -68,11 +70,22 @@ at::Tensor Linear::Part::tensor() const {
 // often an optimiser has changed it.
 at::Tensor Linear::operator()(const at::Tensor& x) const {
   const at::Tensor input = x.to(product_type_);
+  if (!change_) return product(input);
+  const at::Tensor inner = at::linear(input, change_->a.to(product_type_));
+  const at::Tensor outer = change_->b.tensor().to(product_type_);
+  return at::addmm(product(input), inner, outer.t(), 1, change_->scale);
+}
+
+void Linear::adapt(const LoraTensors& factors, double scale, std::size_t first) {
+  change_ = Change{factors.a, {factors.b, ColumnRange{first, outputs_}}, scale};
+}
+
+at::Tensor Linear::product(const at::Tensor& input) const {
   const at::Tensor weight = weight_.tensor().to(product_type_);
   const at::Tensor bias = bias_ ? bias_->tensor().to(product_type_) : at::Tensor();
   if (!columns_) return at::linear(input, weight, bias);
-  const at::Tensor product = at::matmul(input, columns_of(weight, *columns_));
-  return bias.defined() ? product + bias : product;
+  const at::Tensor result = at::matmul(input, columns_of(weight, *columns_));
+  return bias.defined() ? result + bias : result;
 }
 
 Norm::Norm(const NormTensors& tensors, const NormConfig& config, Parameters& parameters)
@@ -133,6 +146,46 @@ Decoder::Layer Decoder::layer(const LayerTensors& tensors, Parameters& parameter
           .up = linear(tensors.up),
           .down = linear(tensors.down),
           .ffn_output_norm = norm_if(tensors.ffn_output_norm)};
+}
+
+Decoder Decoder::adapted(const LoraParameters& lora) const {
+  Decoder decoder = *this;
+  const std::size_t query = config_.query_width();
+  for (const LoraTensors& map : lora.maps()) {
+    Layer& layer = decoder.layers_[map.layer.index()];
+    const auto adapt = [&](Linear& linear, std::size_t first) {
+      linear.adapt(map, lora.scale(), first);
+    };
+    switch (map.role) {
+      case LinearRole::query:
+        adapt(layer.query, 0);
+        break;
+      case LinearRole::key:
+        adapt(layer.key, 0);
+        break;
+      case LinearRole::value:
+        adapt(layer.value, 0);
+        break;
+      case LinearRole::query_key_value:
+        adapt(layer.query, 0);
+        adapt(layer.key, query);
+        adapt(layer.value, query + config_.kv_width());
+        break;
+      case LinearRole::attention_output:
+        adapt(layer.attention_output, 0);
+        break;
+      case LinearRole::gate:
+        adapt(layer.gate.value(), 0);
+        break;
+      case LinearRole::up:
+        adapt(layer.up, 0);
+        break;
+      case LinearRole::down:
+        adapt(layer.down, 0);
+        break;
+    }
+  }
+  return decoder;
 }
 
 at::Tensor Decoder::embed(const at::Tensor& tokens, const at::Tensor& positions) const {

@@ -8,17 +8,20 @@
 #include "base/strong_types.h"
 #include "model/model_config.h"
 #include "model/model_tensors.h"
+#include "nn/lora.h"
 #include "nn/parameters.h"
 
 namespace fathom {
 
-/// A linear map: `parameter` is a stored tensor or, for maps that are stored together, some of its
-/// rows or columns.
+/// A linear map: its weight is a stored tensor or, for maps that are stored together, some of its
+/// rows or columns. An adapter's factors may add to it.
 class Linear {
  public:
   Linear(const LinearTensors& tensors, Parameters& parameters, at::ScalarType product_type);
   /// x W^T + b for x [rows][inputs], in the type of products.
   [[nodiscard]] at::Tensor operator()(const at::Tensor& x) const;
+  /// Adds scale * B (A x) from here on. The map's outputs are those of B from `first` on.
+  void adapt(const LoraTensors& factors, double scale, std::size_t first);
 
  private:
   // Rows of a stored tensor; all of it if there is no range.
@@ -27,11 +30,19 @@ class Linear {
     std::optional<ColumnRange> rows;
     [[nodiscard]] at::Tensor tensor() const;
   };
+  struct Change {
+    at::Tensor a;
+    Part b;
+    double scale;
+  };
   static Part part(const TensorView& view, Parameters& parameters);
+  [[nodiscard]] at::Tensor product(const at::Tensor& input) const;
 
   Part weight_;
   std::optional<Part> bias_;
   std::optional<ColumnRange> columns_;  // of a weight with the inputs first
+  std::size_t outputs_;
+  std::optional<Change> change_;
   at::ScalarType product_type_;
 };
 
@@ -69,6 +80,9 @@ class Decoder {
   /// Reads what it needs from `parameters`, whose tensors it goes on to use.
   Decoder(const ModelConfig& config, const ModelTensors& tensors, Parameters& parameters,
           at::ScalarType product_type);
+
+  /// The same weights, to whose linear maps `lora` adds.
+  [[nodiscard]] Decoder adapted(const LoraParameters& lora) const;
 
   [[nodiscard]] const ModelConfig& config() const { return config_; }
   /// Of states: float64 in a model of float64, else float32.

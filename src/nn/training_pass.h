@@ -31,12 +31,28 @@ struct TrainingStates {
   std::uint64_t layers_run = 0;  ///< summed over rows: those that were computed
 };
 
+/// The keys and values of a pass's rows in each layer: what the rows of another pass may see.
+struct PassMemory {
+  std::vector<at::Tensor> keys, values;  ///< of each layer: [rows][kv_heads][head_dim]
+  std::vector<std::int64_t> begins;      ///< the first row of each sequence
+};
+
 /// Runs whole sequences with gradients, packed: there is no padding. On routes, layers are computed
 /// for the rows that run them and for no others, and rows see what they would in
 /// LanguageModel::forward. Neighbours that run equally many rows share a call of attention, so
 /// sequences of equal length belong side by side.
 TrainingStates run_training_pass(const Decoder& decoder,
                                  std::span<const TrainingSequence> sequences);
+/// Likewise; the sequences must have no routes, and `memory` is filled.
+TrainingStates run_training_pass(const Decoder& decoder,
+                                 std::span<const TrainingSequence> sequences, PassMemory& memory);
+
+/// Runs the responses alone, behind prompts whose keys and values are those of `memory`, of a pass
+/// over the same sequences or their prompts. For adapters that leave prompts alone: what the
+/// prompts compute then takes no gradients, and is computed once for all routes.
+TrainingStates run_response_pass(const Decoder& decoder,
+                                 std::span<const TrainingSequence> sequences,
+                                 const PassMemory& memory);
 
 /// Skips by masking: every row computes every layer, and its state changes by gate times what the
 /// layer adds. A row that skips a layer still has keys and values there, of the state that it

@@ -170,6 +170,98 @@ TEST_P(TrainingPassTest, GradientsThroughGatesEqualFiniteDifferences) {
   });
 }
 
+// A pass over prompts, then one over the responses behind it, give what one pass over both does.
+TEST_P(TrainingPassTest, ResponsesAloneEqualThoseOfTheWholePass) {
+  const GoldenFamily golden(GetParam());
+  const Trainable model(golden_families() / GetParam(), at::kFloat);
+  const Route route = Route::uniform(2, model.files.config.depth());
+  const auto sequences = three_sequences(golden, &route);
+  const at::Tensor whole = run_training_pass(model.decoder, sequences).states;
+  std::vector<TrainingSequence> prompts = sequences;
+  for (TrainingSequence& prompt : prompts) {
+    prompt.tokens = prompt.tokens.first(prompt.prompt);
+    prompt.route = nullptr;
+  }
+  PassMemory memory;
+  run_training_pass(model.decoder, prompts, memory);
+  const TrainingStates responses = run_response_pass(model.decoder, sequences, memory);
+  EXPECT_EQ(responses.layers_run,
+            15U * 2 + 15U * static_cast<std::uint64_t>(route.depth()) + 21U * 2);
+  std::vector<std::int64_t> rows;
+  std::int64_t begin = 0;
+  for (const TrainingSequence& sequence : sequences) {
+    for (std::size_t i = sequence.prompt; i < sequence.tokens.size(); ++i) {
+      rows.push_back(begin + static_cast<std::int64_t>(i));
+    }
+    begin += static_cast<std::int64_t>(sequence.tokens.size());
+  }
+  const at::Tensor expected = whole.index_select(0, index_tensor(rows, at::kCPU));
+  ASSERT_EQ(responses.states.sizes(), expected.sizes());
+  EXPECT_LT((responses.states - expected).abs().max().item<float>(), 1e-4F);
+}
+
+// Factors of an adapter for a model whose own weights are frozen.
+struct Adapted {
+  Adapted(const std::filesystem::path& path, at::ScalarType type)
+      : model(path, type), lora(model.files.config, 3, 6, 1, at::TensorOptions(type)) {
+    for (auto& [name, tensor] : model.parameters.all()) tensor.set_requires_grad(false);
+    for (auto& [name, tensor] : lora.by_name(model.files.config)) {
+      factors[name] = tensor.set_requires_grad(true);
+    }
+  }
+  // B of noughts hides mistakes in A.
+  void draw() {
+    const c10::NoGradGuard guard;
+    RandomStream random({.seed = 3});
+    for (auto& [name, tensor] : factors) tensor.copy_(random_like(tensor, random)).mul_(0.1);
+  }
+  Trainable model;
+  LoraParameters lora;
+  std::map<std::string, at::Tensor> factors;
+};
+
+TEST_P(TrainingPassTest, AnAdapterBeginsWithTheModelAsItIs) {
+  const GoldenFamily golden(GetParam());
+  const Adapted adapted(golden_families() / GetParam(), at::kFloat);
+  const auto sequences = three_sequences(golden, nullptr);
+  const at::Tensor before = run_training_pass(adapted.model.decoder, sequences).states;
+  const Decoder decoder = adapted.model.decoder.adapted(adapted.lora);
+  const at::Tensor after = run_training_pass(decoder, sequences).states;
+  EXPECT_TRUE(before.equal(after));
+}
+
+TEST_P(TrainingPassTest, GradientsOfAdaptersEqualFiniteDifferences) {
+  const GoldenFamily golden(GetParam());
+  Adapted adapted(golden_families() / GetParam(), at::kDouble);
+  adapted.draw();
+  const Decoder decoder = adapted.model.decoder.adapted(adapted.lora);
+  const Route route =
+      Route::of(std::vector{LayerIndex{0}, LayerIndex{2}}, adapted.model.files.config.depth());
+  const auto sequences = three_sequences(golden, &route);
+  // On all rows.
+  expect_gradients(adapted.factors, [&] {
+    return loss_of(decoder, sequences, run_training_pass(decoder, sequences).states);
+  });
+  // On the responses alone; the second one runs all layers.
+  PassMemory memory;
+  std::vector<TrainingSequence> whole = sequences;
+  for (TrainingSequence& sequence : whole) sequence.route = nullptr;
+  run_training_pass(adapted.model.decoder, whole, memory);
+  std::vector<std::int64_t> labels;
+  for (const TrainingSequence& sequence : sequences) {
+    for (const TokenId token : sequence.tokens.subspan(sequence.prompt)) {
+      labels.push_back(token.value);
+    }
+  }
+  expect_gradients(adapted.factors, [&] {
+    const at::Tensor states = run_response_pass(decoder, sequences, memory).states;
+    return at::cross_entropy_loss(decoder.head(states), index_tensor(labels, at::kCPU));
+  });
+  for (const auto& [name, tensor] : adapted.model.parameters.all()) {
+    EXPECT_FALSE(tensor.grad().defined()) << name;
+  }
+}
+
 // A gate that is shut for all of a response does what the others' keys and values allow: the
 // response's rows of a layer that nobody opens keep their states, to the bit.
 TEST_P(TrainingPassTest, GatesOfNoughtAndOneAreExact) {

@@ -8,6 +8,7 @@
 #include <c10/core/GradMode.h>
 #include <map>
 #include <optional>
+#include <stdexcept>
 #include <system_error>
 #include <utility>
 
@@ -21,12 +22,15 @@
 #include "formats/gguf_writer.h"
 #include "formats/safetensors.h"
 #include "formats/safetensors_writer.h"
+#include "model/gguf_names.h"
 #include "nn/decoder.h"
 #include "nn/device.h"
 #include "nn/index_tensor.h"
+#include "nn/lora.h"
 #include "nn/training_pass.h"
 #include "train/adamw.h"
 #include "train/batches.h"
+#include "train/checkpoint_folder.h"
 
 namespace fathom {
 namespace {
@@ -96,16 +100,21 @@ class Finetuning::Implementation {
         examples_(std::move(examples)),
         options_(std::move(options)),
         device_(torch_device(options_.torch.device)),
-        parameters_(files_.source, master_type(), device_),
+        parameters_(files_.source, weight_type(), device_),
         decoder_(files_.config, files_.tensors, parameters_, torch_type(options_.torch.type)) {
     require_examples(examples_, files_.config);
-    if (options_.target == TrainingTarget::full_model) {
-      const at::ScalarType type = torch_type(options_.torch.type);
-      Parameters frozen(files_.source, type, device_);
-      teacher_.emplace(files_.config, files_.tensors, frozen, type);
+    if (options_.lora) {
+      begin_adapter();
+    } else {
+      trained_ = parameters_.all();
+      if (options_.target == TrainingTarget::full_model) {
+        const at::ScalarType type = torch_type(options_.torch.type);
+        Parameters frozen(files_.source, type, device_);
+        untrained_.emplace(files_.config, files_.tensors, frozen, type);
+      }
     }
-    for (auto& [name, tensor] : parameters_.all()) tensor.set_requires_grad(true);
-    optimizer_.emplace(parameters_.all(),
+    for (auto& [name, tensor] : trained_) tensor.set_requires_grad(true);
+    optimizer_.emplace(trained_,
                        AdamWOptions{.weight_decay = options_.weight_decay, .clip = options_.clip});
     for (const TrainingExample& example : examples_) lengths_.push_back(example.tokens.size());
   }
@@ -141,7 +150,8 @@ class Finetuning::Implementation {
     for (const std::vector<std::size_t>& rows : micro_batches) {
       const at::Tensor loss =
           summed_loss(rows, route) / static_cast<double>(report.response_tokens);
-      loss.backward();
+      // A response of one token takes no routed pass.
+      if (loss.requires_grad()) loss.backward();
       report.loss += loss.item<double>();
     }
     report.gradient_norm = optimizer_->step(report.learning_rate);
@@ -150,29 +160,16 @@ class Finetuning::Implementation {
   }
 
   void save(const fs::path& folder, const std::string& description) const {
-    fs::path aside = folder;
-    aside += ".aside";
-    std::error_code error;
-    fs::remove_all(aside, error);  // what a killed run left
-    if (!fs::create_directories(aside, error) && error) {
-      throw FileError(aside.string(), "", "cannot be made: " + error.message());
-    }
-    try {
-      write_safetensors(aside / weights_file, HostTensors(parameters_.all()).views(), {});
+    replace_folder(folder, [&](const fs::path& aside) {
+      write_safetensors(aside / weights_file, HostTensors(trained_).views(), {});
       write_safetensors(aside / optimizer_file, HostTensors(optimizer_->state()).views(), {});
       const nlohmann::ordered_json state{{"steps", steps_}, {"description", description}};
       write_file_atomically(aside / state_file, state.dump(1) + "\n");
-      fs::remove_all(folder, error);
-      fs::rename(aside, folder);
-    } catch (const fs::filesystem_error& failure) {
-      throw FileError(folder.string(), "", failure.code().message());
-    } catch (...) {
-      fs::remove_all(aside, error);
-      throw;
-    }
+    });
   }
 
-  void load(const fs::path& folder, const std::string& description) {
+  bool load(const fs::path& folder, const std::string& description) {
+    if (!recover_folder(folder)) return false;
     const std::string path = (folder / state_file).string();
     const auto state = nlohmann::json::parse(read_text_file(path, largest_state), nullptr, false);
     if (!state.is_object() || !state.contains("steps") || !state["steps"].is_number_unsigned() ||
@@ -185,9 +182,10 @@ class Finetuning::Implementation {
           "the training there is another one: " + state["description"].get<std::string>() +
               " found, " + description + " expected");
     }
-    read_tensors(folder / weights_file, parameters_.all());
+    read_tensors(folder / weights_file, trained_);
     read_tensors(folder / optimizer_file, optimizer_->state());
     steps_ = state["steps"].get<std::uint64_t>();
+    return true;
   }
 
   void write_model(const fs::path& path) const {
@@ -199,10 +197,76 @@ class Finetuning::Implementation {
     }
   }
 
+  void write_adapter(const fs::path& folder, const std::string& base_sha256) const {
+    if (!lora_) throw std::logic_error("no adapter was trained");
+    const ModelConfig& config = files_.config;
+    std::map<std::string, at::Tensor> tensors;
+    for (std::size_t i = 0; i < lora_->maps().size(); ++i) {
+      const LoraTensors& map = lora_->maps()[i];
+      tensors[std::to_string(i) + "a"] = map.a;
+      tensors[std::to_string(i) + "b"] = in_transformers_order(map);
+    }
+    const HostTensors host(tensors);
+    std::map<std::string, TensorView> views;
+    for (const TensorView& view : host.views()) views[view.name] = view;
+    std::vector<LoraOutput> factors;
+    for (std::size_t i = 0; i < lora_->maps().size(); ++i) {
+      const LoraTensors& map = lora_->maps()[i];
+      factors.push_back({.layer = map.layer,
+                         .role = map.role,
+                         .a = views.at(std::to_string(i) + "a"),
+                         .b = views.at(std::to_string(i) + "b")});
+    }
+    write_lora_adapter(folder, config,
+                       {.rank = options_.lora->rank,
+                        .alpha = options_.lora->alpha,
+                        .rows = options_.lora->rows,
+                        .base_sha256 = base_sha256,
+                        .base_model = fs::is_directory(files_.path) ? files_.path : files_.name},
+                       factors);
+  }
+
  private:
   // Products in bfloat16 still change weights in float32: their steps are smaller than bfloat16's.
   [[nodiscard]] at::ScalarType master_type() const {
     return options_.torch.type == TorchType::float64 ? at::kDouble : at::kFloat;
+  }
+  // Of the model's own weights. Frozen ones are as the products take them.
+  [[nodiscard]] at::ScalarType weight_type() const {
+    return options_.lora ? torch_type(options_.torch.type) : master_type();
+  }
+
+  void begin_adapter() {
+    const auto idle = [&](const Route& route) { return route.cost() == files_.config.depth(); };
+    if (responses_alone() &&
+        (options_.routes.empty() || std::ranges::any_of(options_.routes, idle))) {
+      throw InputError(
+          "an adapter of routed rows does nothing at full depth: expected routes that leave layers "
+          "out");
+    }
+    lora_.emplace(files_.config, options_.lora->rank, options_.lora->alpha, options_.seed,
+                  at::TensorOptions().dtype(master_type()).device(device_));
+    trained_ = lora_->by_name(files_.config);
+    untrained_ = decoder_;
+    decoder_ = untrained_->adapted(*lora_);
+  }
+
+  // Whether what is trained leaves prompts as they were.
+  [[nodiscard]] bool responses_alone() const {
+    return options_.lora && options_.lora->rows == AdapterRows::routed;
+  }
+
+  // B with its outputs as transformers' modules have them: GGUF files may have the rows of query
+  // and key weights in another order.
+  [[nodiscard]] at::Tensor in_transformers_order(const LoraTensors& map) const {
+    const ModelConfig& config = files_.config;
+    if (map.role != LinearRole::query && map.role != LinearRole::key) return map.b;
+    const std::size_t heads = map.role == LinearRole::query ? config.heads : config.kv_heads;
+    const std::vector<std::uint32_t> order =
+        pairing_order(config.pairing, RotaryPairing::halves, heads, config.head_dim);
+    if (order.empty()) return map.b;
+    const std::vector<std::int64_t> rows(order.begin(), order.end());
+    return map.b.detach().index_select(0, index_tensor(rows, device_));
   }
 
   // Every sequence of a step takes the same route, so that what it skips is not computed.
@@ -213,42 +277,104 @@ class Finetuning::Implementation {
     return &options_.routes[random.below(options_.routes.size())];
   }
 
-  // Over the response tokens of some rows.
-  [[nodiscard]] at::Tensor summed_loss(const std::vector<std::size_t>& rows,
-                                       const Route* route) const {
+  // Some rows as sequences: the last token of each predicts nothing that is known.
+  struct Batch {
     std::vector<TrainingSequence> sequences;
-    std::vector<std::int64_t> predicting;  // the rows of states that predict response tokens
-    std::vector<std::int64_t> labels;
+    std::vector<std::int64_t> predicting;  // of all sequences' tokens those that predict responses
+    std::vector<std::int64_t> labels;      // what they predict
+    std::vector<std::size_t> first;        // of these the first of each sequence
+  };
+  [[nodiscard]] Batch batch_of(const std::vector<std::size_t>& rows, const Route* route) const {
+    Batch batch;
     std::int64_t begin = 0;
     for (const std::size_t row : rows) {
       const TrainingExample& example = examples_[row];
-      // The last token predicts nothing that is known.
       const std::size_t inputs = example.tokens.size() - 1;
-      sequences.push_back({.tokens = std::span(example.tokens).first(inputs),
-                           .prompt = example.prompt,
-                           .route = route});
+      batch.sequences.push_back({.tokens = std::span(example.tokens).first(inputs),
+                                 .prompt = example.prompt,
+                                 .route = route});
+      batch.first.push_back(batch.labels.size());
       for (std::size_t t = example.prompt; t < example.tokens.size(); ++t) {
-        predicting.push_back(begin + static_cast<std::int64_t>(t) - 1);
-        labels.push_back(example.tokens[t].value);
+        batch.predicting.push_back(begin + static_cast<std::int64_t>(t) - 1);
+        batch.labels.push_back(example.tokens[t].value);
       }
       begin += static_cast<std::int64_t>(inputs);
     }
-    const at::Tensor wanted = index_tensor(predicting, device_);
-    const at::Tensor states = run_training_pass(decoder_, sequences).states;
-    const at::Tensor logits = decoder_.head(states.index_select(0, wanted));
-    if (!teacher_) {
-      return at::cross_entropy_loss(logits, index_tensor(labels, device_), {}, at::Reduction::Sum);
-    }
-    for (TrainingSequence& sequence : sequences) sequence.route = nullptr;
-    return at::kl_div(at::log_softmax(logits, -1), teacher_log_probabilities(sequences, wanted),
-                      at::Reduction::Sum, /*log_target=*/true);
+    return batch;
   }
 
-  [[nodiscard]] at::Tensor teacher_log_probabilities(std::span<const TrainingSequence> sequences,
-                                                     const at::Tensor& wanted) const {
+  // Over the response tokens of some rows.
+  [[nodiscard]] at::Tensor summed_loss(const std::vector<std::size_t>& rows,
+                                       const Route* route) const {
+    Batch batch = batch_of(rows, route);
+    if (responses_alone()) return responses_loss(batch);
+    const at::Tensor wanted = index_tensor(batch.predicting, device_);
+    const at::Tensor states = run_training_pass(decoder_, batch.sequences).states;
+    const at::Tensor logits = decoder_.head(states.index_select(0, wanted));
+    if (options_.target == TrainingTarget::labels) return cross_entropy(logits, batch.labels);
+    for (TrainingSequence& sequence : batch.sequences) sequence.route = nullptr;
+    return divergence(logits, untrained_logits(batch.sequences, wanted));
+  }
+
+  // The same where the prompts are as they were: they run once, without gradients. So does what
+  // predicts the first token of a response.
+  [[nodiscard]] at::Tensor responses_loss(const Batch& batch) const {
+    std::vector<std::int64_t> routed;  // what predicts the responses' later tokens
+    std::vector<std::int64_t> routed_labels;
+    std::vector<std::int64_t> first_labels;
+    for (std::size_t i = 0, s = 0; i < batch.labels.size(); ++i) {
+      if (s < batch.first.size() && batch.first[s] == i) {
+        first_labels.push_back(batch.labels[i]);
+        ++s;
+      } else {
+        routed.push_back(batch.predicting[i]);
+        routed_labels.push_back(batch.labels[i]);
+      }
+    }
+    const bool to_labels = options_.target == TrainingTarget::labels;
+    PassMemory memory;
+    at::Tensor full_logits;  // of the first tokens, or of the later ones
+    {
+      const c10::NoGradGuard guard;
+      std::vector<TrainingSequence> sequences = batch.sequences;
+      std::vector<std::int64_t> wanted = routed;
+      if (to_labels) wanted.clear();
+      std::int64_t end = 0;
+      for (TrainingSequence& sequence : sequences) {
+        sequence.route = nullptr;
+        if (!to_labels) continue;
+        sequence.tokens = sequence.tokens.first(sequence.prompt);
+        end += static_cast<std::int64_t>(sequence.prompt);
+        wanted.push_back(end - 1);
+      }
+      const at::Tensor states = run_training_pass(*untrained_, sequences, memory).states;
+      full_logits = untrained_->head(states.index_select(0, index_tensor(wanted, device_)));
+    }
+    if (routed.empty()) {
+      return to_labels ? cross_entropy(full_logits, first_labels) : full_logits.sum() * 0;
+    }
+    const at::Tensor logits =
+        decoder_.head(run_response_pass(decoder_, batch.sequences, memory).states);
+    if (!to_labels) return divergence(logits, full_logits);
+    return cross_entropy(logits, routed_labels) + cross_entropy(full_logits, first_labels);
+  }
+
+  [[nodiscard]] at::Tensor untrained_logits(std::span<const TrainingSequence> sequences,
+                                            const at::Tensor& wanted) const {
     const c10::NoGradGuard guard;
-    const at::Tensor states = run_training_pass(*teacher_, sequences).states;
-    return at::log_softmax(teacher_->head(states.index_select(0, wanted)), -1);
+    const at::Tensor states = run_training_pass(*untrained_, sequences).states;
+    return untrained_->head(states.index_select(0, wanted));
+  }
+
+  [[nodiscard]] at::Tensor cross_entropy(const at::Tensor& logits,
+                                         const std::vector<std::int64_t>& labels) const {
+    return at::cross_entropy_loss(logits, index_tensor(labels, device_), {}, at::Reduction::Sum);
+  }
+
+  // From the full model's predictions, which take no gradients.
+  [[nodiscard]] static at::Tensor divergence(const at::Tensor& logits, const at::Tensor& full) {
+    return at::kl_div(at::log_softmax(logits, -1), at::log_softmax(full, -1), at::Reduction::Sum,
+                      /*log_target=*/true);
   }
 
   // The files of the model's own folder, but for its weights.
@@ -292,7 +418,9 @@ class Finetuning::Implementation {
   at::Device device_;
   Parameters parameters_;
   Decoder decoder_;
-  std::optional<Decoder> teacher_;  // the model before training
+  std::optional<Decoder> untrained_;  // the model before training, where it is needed
+  std::optional<LoraParameters> lora_;
+  std::map<std::string, at::Tensor> trained_;  // what changes
   std::optional<AdamW> optimizer_;
   std::vector<std::size_t> lengths_;  // of the examples
   std::uint64_t steps_ = 0;
@@ -319,12 +447,17 @@ void Finetuning::save(const std::filesystem::path& folder, const std::string& de
   implementation_->save(folder, description);
 }
 
-void Finetuning::load(const std::filesystem::path& folder, const std::string& description) {
-  implementation_->load(folder, description);
+bool Finetuning::load(const std::filesystem::path& folder, const std::string& description) {
+  return implementation_->load(folder, description);
 }
 
 void Finetuning::write_model(const std::filesystem::path& path) const {
   implementation_->write_model(path);
+}
+
+void Finetuning::write_adapter(const std::filesystem::path& folder,
+                               const std::string& base_sha256) const {
+  implementation_->write_adapter(folder, base_sha256);
 }
 
 }  // namespace fathom

@@ -4,12 +4,14 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/strong_types.h"
 #include "depth/route.h"
+#include "model/lora_adapter.h"
 #include "model/model_files.h"
 #include "nn/torch_model.h"
 #include "train/schedule.h"
@@ -28,14 +30,22 @@ enum class TrainingTarget {
   full_model,  ///< KL from the predictions of the model at full depth before training
 };
 
+/// An adapter that is trained while the model's own weights stay as they are [Hu et al. 2021].
+struct LoraOptions {
+  std::size_t rank = 8;
+  double alpha = 16;  ///< the factors' product is scaled by alpha / rank
+  AdapterRows rows = AdapterRows::routed;
+};
+
 struct FinetuningOptions {
-  TorchOptions torch;  ///< products in this type; weights are kept in float32
+  TorchOptions torch;  ///< products in this type; what is trained is kept in float32
   LinearSchedule schedule;
   double weight_decay = 0;
   double clip = 1;
-  std::size_t batch = 8;       ///< rows of a micro-batch
-  std::size_t accumulate = 1;  ///< micro-batches of a step
-  std::vector<Route> routes;   ///< each step draws one for its responses; none: all layers
+  std::size_t batch = 8;            ///< rows of a micro-batch
+  std::size_t accumulate = 1;       ///< micro-batches of a step
+  std::vector<Route> routes;        ///< each step draws one for its responses; none: all layers
+  std::optional<LoraOptions> lora;  ///< else all weights are trained
   TrainingTarget target = TrainingTarget::labels;
   std::uint64_t seed = 0;
 };
@@ -51,13 +61,14 @@ struct StepReport {
   std::uint64_t response_tokens = 0;
 };
 
-/// Full fine-tuning of a model, a step at a time. What a step draws (rows, route) depends on the
-/// seed and its number alone, so that a training which was saved and loaded goes on as it would
-/// have, on a CPU to the bit.
+/// Fine-tuning of a model or of an adapter for it, a step at a time. What a step draws (rows,
+/// route) depends on the seed and its number alone, so that a training which was saved and loaded
+/// goes on as it would have, on a CPU to the bit.
 class Finetuning {
  public:
   /// Throws InputError if there are no examples, one has no response or is longer than the model's
-  /// context, or the device is not there.
+  /// context, the device is not there, or an adapter of routed rows has a route on which it does
+  /// nothing: all layers, also if there are no routes.
   Finetuning(ModelFiles files, std::vector<TrainingExample> examples, FinetuningOptions options);
   ~Finetuning();
 
@@ -68,16 +79,20 @@ class Finetuning {
   StepReport step();
   StepReport step(std::span<const std::vector<std::size_t>> micro_batches);
 
-  /// Writes everything that is needed to go on as `folder`, which appears when it is whole.
-  /// `description` says what the training is. Throws FileError if that fails.
+  /// Writes everything that is needed to go on as `folder`. A kill at any moment leaves this
+  /// checkpoint or the one before it (train/checkpoint_folder.h). `description` says what the
+  /// training is. Throws FileError if that fails; the checkpoint before it is then as it was.
   void save(const std::filesystem::path& folder, const std::string& description) const;
-  /// Goes on from there. Throws FileError if the folder is damaged, is of another model, or of a
-  /// training that was described otherwise.
-  void load(const std::filesystem::path& folder, const std::string& description);
+  /// Goes on from there; false if there is no checkpoint. Throws FileError if the folder is
+  /// damaged, is of another model, or of a training that was described otherwise.
+  bool load(const std::filesystem::path& folder, const std::string& description);
 
   /// Writes the model with its new weights, in float32, as `path`: a Hugging Face folder if it came
   /// from one, else a GGUF file. Throws FileError.
   void write_model(const std::filesystem::path& path) const;
+  /// Writes the adapter (model/lora_adapter.h). `base_sha256` is the model's. Throws FileError,
+  /// std::logic_error if weights were trained.
+  void write_adapter(const std::filesystem::path& folder, const std::string& base_sha256) const;
 
  private:
   // Keeps torch's headers out of here.

@@ -1,8 +1,11 @@
 #include "train/finetuning.h"
 
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <numeric>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -88,7 +91,8 @@ TEST_P(FinetuningTest, ALoadedTrainingGoesOnToTheBit) {
   losses_of(begun, 4);
   begun.save(checkpoint, "a training");
   Finetuning resumed = training_of(GetParam(), depth_options());
-  resumed.load(checkpoint, "a training");
+  EXPECT_FALSE(resumed.load(folder.path() / "none", "a training"));
+  ASSERT_TRUE(resumed.load(checkpoint, "a training"));
   EXPECT_EQ(resumed.steps(), 7U);
   EXPECT_EQ(losses_of(resumed, 13), std::vector<double>(expected.begin() + 7, expected.end()));
   whole.write_model(folder.path() / "whole");
@@ -97,6 +101,166 @@ TEST_P(FinetuningTest, ALoadedTrainingGoesOnToTheBit) {
     return read_text_file(folder.path() / name / "model.safetensors", std::size_t{1} << 24);
   };
   EXPECT_EQ(bytes("whole"), bytes("resumed"));
+}
+
+// ---- Adapters ----
+
+FinetuningOptions adapter_options(AdapterRows rows, TrainingTarget target) {
+  FinetuningOptions options = golden_options();
+  options.schedule.peak = 0.02;
+  options.weight_decay = 0;
+  options.routes = {Route::first(1, 4), Route::uniform(2, 4)};
+  options.target = target;
+  options.lora = LoraOptions{.rank = 4, .alpha = 8, .rows = rows};
+  return options;
+}
+
+using AdapterCase = std::tuple<AdapterRows, TrainingTarget>;
+class AdapterTest : public testing::TestWithParam<AdapterCase> {
+ protected:
+  static FinetuningOptions options() {
+    return adapter_options(std::get<0>(GetParam()), std::get<1>(GetParam()));
+  }
+};
+INSTANTIATE_TEST_SUITE_P(
+    All, AdapterTest,
+    testing::Combine(testing::Values(AdapterRows::routed, AdapterRows::all),
+                     testing::Values(TrainingTarget::labels, TrainingTarget::full_model)),
+    [](const auto& instance) {
+      return std::string(name(std::get<0>(instance.param))) +
+             (std::get<1>(instance.param) == TrainingTarget::labels ? "_labels" : "_full_model");
+    });
+
+TEST_P(AdapterTest, LearnsAndGoesOnToTheBit) {
+  const TestFolder folder;
+  const fs::path checkpoint = folder.path() / "checkpoint";
+  Finetuning whole = training_of("llama", options());
+  const std::vector<double> expected = losses_of(whole, 50);
+  const auto mean = [](auto begin, auto end) {
+    return std::accumulate(begin, end, 0.0) / static_cast<double>(end - begin);
+  };
+  EXPECT_LT(mean(expected.end() - 6, expected.end()),
+            0.9 * mean(expected.begin(), expected.begin() + 6));
+  Finetuning begun = training_of("llama", options());
+  losses_of(begun, 7);
+  begun.save(checkpoint, "a training");
+  // What is kept is the adapter's: ten or so thousand numbers three times, not the model's.
+  EXPECT_LT(fs::file_size(checkpoint / "weights.safetensors"), 100000U);
+  EXPECT_LT(fs::file_size(checkpoint / "optimizer.safetensors"), 200000U);
+  Finetuning resumed = training_of("llama", options());
+  ASSERT_TRUE(resumed.load(checkpoint, "a training"));
+  EXPECT_EQ(losses_of(resumed, 43), std::vector<double>(expected.begin() + 7, expected.end()));
+}
+
+// The first loss is that of the model as it is, whichever rows the adapter would act on.
+TEST_P(AdapterTest, BeginsAtTheModelsOwnLoss) {
+  FinetuningOptions full = options();
+  full.lora.reset();
+  Finetuning weights = training_of("llama", full);
+  Finetuning adapter = training_of("llama", options());
+  EXPECT_NEAR(adapter.step().loss, weights.step().loss, 1e-5);
+}
+
+TEST(Adapter, IsWrittenWithItsSettings) {
+  const TestFolder folder;
+  Finetuning training =
+      training_of("llama", adapter_options(AdapterRows::routed, TrainingTarget::full_model));
+  losses_of(training, 3);
+  training.write_adapter(folder.path(), std::string(64, 'a'));
+  const ModelFiles files = ModelFiles::open(golden_folder() / "tiny/rope-linear");
+  const LoraAdapter adapter = LoraAdapter::open(folder.path(), files.config);
+  EXPECT_EQ(adapter.settings.rank, 4U);
+  EXPECT_EQ(adapter.settings.alpha, 8);
+  EXPECT_EQ(adapter.settings.rows, AdapterRows::routed);
+  EXPECT_EQ(adapter.settings.base_sha256, std::string(64, 'a'));
+  ASSERT_EQ(adapter.layers.size(), 4U);
+  for (const LoraLayer& layer : adapter.layers) {
+    for (const LinearRole role : linear_roles(files.config)) {
+      ASSERT_TRUE(layer[role]);
+      EXPECT_EQ(layer[role]->scale, 2);
+    }
+  }
+}
+
+// PEFT's losses, from PEFT's adapter; what is written then has PEFT's names and shapes.
+TEST(Adapter, TrainsAsPeftDoes) {
+  const TestFolder folder;
+  const fs::path peft = golden_folder() / "lora";
+  const nlohmann::json run = read_golden(peft / "losses.json");
+  FinetuningOptions options = golden_options();
+  options.schedule.steps = run["steps"].get<std::uint64_t>();
+  options.lora = LoraOptions{.rank = run["rank"].get<std::size_t>(),
+                             .alpha = run["alpha"].get<double>(),
+                             .rows = AdapterRows::all};
+  Finetuning training(ModelFiles::open(golden_folder() / "tiny/rope-linear"), golden_examples(run),
+                      options);
+  // A checkpoint's weights are what is trained, under PEFT's names.
+  const fs::path checkpoint = folder.path() / "checkpoint";
+  training.save(checkpoint, "");
+  fs::copy_file(peft / "adapter_model.safetensors", checkpoint / "weights.safetensors",
+                fs::copy_options::overwrite_existing);
+  ASSERT_TRUE(training.load(checkpoint, ""));
+  for (std::size_t i = 0; i < run["losses"].size(); ++i) {
+    const auto batches = run["batches"][i].get<std::vector<std::vector<std::size_t>>>();
+    ASSERT_NEAR(training.step(batches).loss, run["losses"][i].get<double>(), 1e-4) << "step " << i;
+  }
+  training.write_adapter(folder.path() / "adapter", std::string(64, 'a'));
+  const TensorSource ours = open_lora_tensors(folder.path() / "adapter");
+  const TensorSource theirs = open_lora_tensors(peft);
+  ASSERT_EQ(ours.tensors().size(), theirs.tensors().size());
+  for (const auto& [name, tensor] : theirs.tensors()) {
+    ASSERT_NE(ours.find(name), nullptr) << name;
+    EXPECT_EQ(ours.find(name)->shape, tensor.shape) << name;
+  }
+  // The rate has come down to 0.
+  std::vector<std::size_t> all(run["sequences"].size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  EXPECT_NEAR(training.step(std::vector{all}).loss, run["after"].get<double>(), 1e-4);
+  if (const char* const keep = std::getenv("FATHOM_KEEP_ADAPTER")) {  // for golden/lora.py --check
+    fs::copy(folder.path() / "adapter", keep, fs::copy_options::recursive);
+  }
+}
+
+// GGUF files have the rows of Llama's query and key weights in another order. The adapter that is
+// trained on one is the adapter that is trained on the folder.
+TEST(Adapter, OfAGgufFileIsThatOfTheFolder) {
+  const TestFolder folder;
+  const fs::path smollm3 = golden_families() / "smollm3";
+  const GoldenFamily golden("smollm3");
+  FinetuningOptions options = adapter_options(AdapterRows::all, TrainingTarget::labels);
+  options.schedule.warmup = 0;
+  const ModelFiles model = ModelFiles::open(smollm3);
+  options.routes = {Route::first(2, model.config.depth())};
+  const auto train = [&](const fs::path& from, const char* to) {
+    Finetuning training(ModelFiles::open(from), {{golden.ids, golden.prompt}}, options);
+    losses_of(training, 3);
+    training.write_adapter(folder.path() / to, std::string(64, 'a'));
+    return LoraAdapter::open(folder.path() / to, model.config);
+  };
+  const LoraAdapter a = train(smollm3, "folder");
+  const LoraAdapter b = train(smollm3 / "model.gguf", "gguf");
+  for (const LinearRole role : {LinearRole::query, LinearRole::key, LinearRole::value}) {
+    const TensorView& x = a.layers[0][role]->b;
+    const TensorView& y = b.layers[0][role]->b;
+    ASSERT_EQ(x.bytes.size(), y.bytes.size());
+    for (std::size_t i = 0; i < x.elements(); ++i) {
+      float p = 0;
+      float q = 0;
+      std::memcpy(&p, x.bytes.data() + i * sizeof p, sizeof p);
+      std::memcpy(&q, y.bytes.data() + i * sizeof q, sizeof q);
+      ASSERT_NEAR(p, q, 1e-4) << i;
+    }
+  }
+}
+
+TEST(FinetuningErrors, AnAdapterThatWouldDoNothingIsRefused) {
+  FinetuningOptions options = adapter_options(AdapterRows::routed, TrainingTarget::labels);
+  options.routes.push_back(Route::full(4));
+  EXPECT_THROW(training_of("llama", options), InputError);
+  options.routes.clear();
+  EXPECT_THROW(training_of("llama", options), InputError);
+  options.lora->rows = AdapterRows::all;
+  EXPECT_NO_THROW(training_of("llama", options));
 }
 
 TEST(FinetuningErrors, ACheckpointOfAnotherTrainingIsRefused) {
