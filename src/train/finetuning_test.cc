@@ -215,7 +215,8 @@ TEST(Adapter, TrainsAsPeftDoes) {
   // The rate has come down to 0.
   std::vector<std::size_t> all(run["sequences"].size());
   std::iota(all.begin(), all.end(), std::size_t{0});
-  EXPECT_NEAR(training.step(std::vector{all}).loss, run["after"].get<double>(), 1e-4);
+  EXPECT_NEAR(training.step(std::vector<std::vector<std::size_t>>{all}).loss,
+              run["after"].get<double>(), 1e-4);
   if (const char* const keep = std::getenv("FATHOM_KEEP_ADAPTER")) {  // for golden/lora.py --check
     fs::copy(folder.path() / "adapter", keep, fs::copy_options::recursive);
   }
