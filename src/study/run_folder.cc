@@ -104,7 +104,8 @@ std::vector<std::string> differences(const RunConfig& there, const RunConfig& wa
   const auto text = [](const Json& options, const std::string& name) {
     const auto option = options.find(name);
     if (option == options.end()) return std::string("nothing");
-    return option->is_string() ? option->get<std::string>() : option->dump();
+    // Without an order of keys: what is read back has lost it.
+    return option->is_string() ? option->get<std::string>() : nlohmann::json(*option).dump();
   };
   for (const auto& [name, value] : wanted.options.items()) {
     compare(name, text(there.options, name), text(wanted.options, name));

@@ -60,6 +60,17 @@ TEST_F(RunFolderTest, GoesOnWithTheSameOptions) {
   EXPECT_EQ(folder.config().command, "fathom study again");
 }
 
+// Options may be objects, and lists of them, whose keys are not in alphabetical order.
+TEST_F(RunFolderTest, OptionsOfManyKeysAreTheSameReadBack) {
+  RunConfig config = a_run();
+  config.options["cells"] = {{{"input", "fixed"}, {"alpha", 2.0}}};
+  config.options["routes"] = {{"ranked:8", "1-8"}, {"ranked:20", "1-20"}};
+  RunFolder::open_to_measure(path_, config);
+  RunFolder::open_to_measure(path_, config);
+  config.options["cells"][0]["alpha"] = 4.0;
+  EXPECT_THAT(refused(config), HasSubstr("cells: "));
+}
+
 TEST_F(RunFolderTest, RefusesOtherOptionsAndNamesWhatDiffers) {
   RunFolder::open_to_measure(path_, a_run());
   RunConfig other = a_run();
