@@ -273,7 +273,7 @@ class ControllerTraining::Implementation {
       if (!gates_.has_gate(layer)) return at::Tensor();
       const at::Tensor logits = gates_.logits(layer, states);
       const at::Tensor noise = gumbel_noise(options_.seed, layer, keys).to(logits.options());
-      const at::Tensor gate = hard_gate(logits, noise);
+      at::Tensor gate = hard_gate(logits, noise);
       sums.execute = sums.execute + execute_probability(logits).sum();
       sums.run += gate.detach().sum().item<double>();
       return gate;
