@@ -15,7 +15,7 @@ from goldens import agreement, read_golden
 from program import PROGRAM, ProgramTest, model_path
 
 END_TOKENS = {0, 2}
-LATER_POLICIES = ["controller:file", "router:file@10"]
+LATER_POLICIES = ["router:file@10"]
 
 
 class Generating(ProgramTest):
@@ -235,6 +235,7 @@ class MistakeTest(Generating):
             "confidence:0": ["above 0, up to 1"],
             "confidence:1.5": ["above 0, up to 1", "1.5"],
             "confidence:high": ["above 0, up to 1", "high"],
+            "controller:": ["the file of the controllers"],
             "full:3": ["full"],
             "": ["depth"],
             "deep": ["deep", "uniform:K"],

@@ -18,7 +18,8 @@ enum class RandomPurpose : std::uint32_t {
   training_route = 8,
   adapter = 9,  ///< what an adapter's factors begin with
   layer_dropout = 10,
-  dropout = 11
+  dropout = 11,
+  training_gate = 12  ///< the Gumbel variables of gates in training
 };
 
 /// A draw's key: everything it depends on, so that a result does not depend on batching, threads or

@@ -28,6 +28,7 @@ Command add_study(CLI::App& program, const std::string& command_line);
 /// The studies beside it: subcommands of `study`.
 Command add_study_layers(CLI::App& study, const std::string& command_line);
 Command add_study_oracle(CLI::App& study, const std::string& command_line);
+Command add_study_controllers(CLI::App& study, const std::string& command_line);
 /// As add_study: the command line for the report.
 Command add_oracle(CLI::App& program, const std::string& command_line);
 Command add_report(CLI::App& program);

@@ -94,7 +94,11 @@ void print_statistics(const Report& report) {
 Json result_json(const Options& options, const Report& report, std::span<const TokenId> prompt,
                  const std::optional<AdapterName>& adapter) {
   const Generation& result = report.result;
-  Json json = to_json(parse_policy(options.depth), report.selector, prompt, result);
+  const DepthPolicy policy = parse_policy(options.depth);
+  Json json = to_json(policy, report.selector, prompt, result);
+  if (controller_file(policy) != nullptr) {
+    json["gates"] = to_string(parse_gate_rule(options.gates.gates));
+  }
   if (adapter) json["adapter"] = to_json(*adapter);
   json["timing"] = {
       {"time_to_first_token_s", report.first_token_seconds}, {"prefill_s", result.prefill_seconds},
@@ -133,6 +137,7 @@ class Answerer {
         policy_(parse_policy(options.depth)),
         running_(options.model, options.engine),
         ranking_(options.ranking.find(running_.model().files(), std::span(&policy_, 1))),
+        controllers_(options.gates.find(running_.model().config(), std::span(&policy_, 1))),
         prompts_(running_.model().files(), options.format()),
         stop_(stop_on_interrupt()) {
     // A depth that does not fit the model is told before anything is computed.
@@ -188,7 +193,7 @@ class Answerer {
  private:
   [[nodiscard]] std::unique_ptr<const Selector> selector(std::uint64_t turn) const {
     return make_selector(policy_, running_.model().config().depth(), options_.generate.seed,
-                         sequence(turn), ranking_);
+                         sequence(turn), ranking_, controllers_);
   }
   [[nodiscard]] std::uint64_t sequence(std::uint64_t turn) const {
     return options_.id ? sequence_key(*options_.id) : turn;
@@ -208,6 +213,7 @@ class Answerer {
   DepthPolicy policy_;
   mutable RunningModel running_;
   std::optional<Ranking> ranking_;
+  LoadedControllers controllers_;
   PromptMaker prompts_;
   const StopFlag& stop_;
   std::unique_ptr<KvCache> cache_;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -16,6 +17,7 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "base/random.h"
+#include "base/sha256.h"
 #include "base/stopwatch.h"
 #include "cli/command.h"
 #include "cli/generation_json.h"
@@ -37,6 +39,7 @@ struct Task {
   std::unique_ptr<const Selector> selector;
   std::vector<TokenId> prompt;
   GenerateOptions options;
+  Json controllers = Json::object();  // what the answer depends on under controller:FILE
 };
 
 DepthPolicy policy_of(const PromptRow& row, const GenerateCommandOptions& options) {
@@ -45,7 +48,7 @@ DepthPolicy policy_of(const PromptRow& row, const GenerateCommandOptions& option
 
 Task make_task(const PromptRow& row, const GenerateCommandOptions& options,
                const PromptMaker& prompts, const ModelFiles& model,
-               const std::optional<Ranking>& ranking) {
+               const std::optional<Ranking>& ranking, const LoadedControllers& controllers) {
   GenerateOptions own = options.generate;
   own.end_tokens = model.end_tokens;
   own.sequence = sequence_key(row.id);
@@ -55,7 +58,8 @@ Task make_task(const PromptRow& row, const GenerateCommandOptions& options,
   const DepthPolicy policy = policy_of(row, options);
   std::vector<TokenId> prompt = options.prompt_tokens(prompts, row.prompt);
   check_prompt_length(prompt, model.config);
-  auto selector = make_selector(policy, model.config.depth(), own.seed, own.sequence, ranking);
+  auto selector =
+      make_selector(policy, model.config.depth(), own.seed, own.sequence, ranking, controllers);
   return {.id = row.id,
           .policy = policy,
           .selector = std::move(selector),
@@ -69,11 +73,18 @@ std::vector<Task> make_tasks(const std::vector<PromptRow>& rows, const std::stri
   std::vector<DepthPolicy> policies;
   for (const PromptRow& row : rows) policies.push_back(policy_of(row, options));
   const std::optional<Ranking> ranking = options.ranking.find(model, policies);
+  const LoadedControllers controllers = options.gates.find(model.config, policies);
+  std::map<std::string, std::string> hashes;
+  for (const auto& [path, loaded] : controllers.by_file) hashes[path] = sha256_of_file(path);
   std::vector<Task> tasks;
   tasks.reserve(rows.size());
   for (const PromptRow& row : rows) {
     try {
-      tasks.push_back(make_task(row, options, prompts, model, ranking));
+      tasks.push_back(make_task(row, options, prompts, model, ranking, controllers));
+      if (const std::string* const path = controller_file(tasks.back().policy)) {
+        tasks.back().controllers = {{"gates", to_string(controllers.rule)},
+                                    {"controllers_sha256", hashes.at(*path)}};
+      }
     } catch (const InputError& error) {
       throw FileError(file, fmt::format("line {}", row.line), error.what());
     }
@@ -107,6 +118,7 @@ Json made_with(const Task& task, const Json& run) {
             {"repetition_penalty", sampling.repetition_penalty},
             {"stop", task.options.stop_strings},
             {"logprobs", task.options.logprobs}};
+  json.update(task.controllers);
   json.update(run);
   return json;
 }

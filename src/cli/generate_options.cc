@@ -45,6 +45,7 @@ void GenerateCommandOptions::add_to(CLI::App& command) {
   command.add_flag("--raw", raw, "no chat template: the prompt as it is");
   command.add_option("--depth", depth, depth_help())->capture_default_str();
   ranking.add_to(command);
+  gates.add_to(command);
   command.add_option("--max-new-tokens", generate.max_new_tokens, "the longest answer")
       ->check(CLI::Range(std::size_t{1}, most_new_tokens))
       ->capture_default_str();

@@ -23,6 +23,7 @@ struct GenerateCommandOptions {
   bool raw = false;
   std::string depth = "full";
   RankingOption ranking;
+  GatesOption gates;
   GenerateOptions generate;
 
   void add_to(CLI::App& command);

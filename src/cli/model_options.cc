@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "formats/quantize.h"
 #include "kernels/kernels.h"
+#include "model/controller_file.h"
 #include "model/default_model.h"
 #include "model/model_hash.h"
 #include "model/ranking_file.h"
@@ -111,11 +112,34 @@ std::optional<Ranking> RankingOption::find(const ModelFiles& model,
   return shipped->ranking();
 }
 
+void GatesOption::add_to(CLI::App& command) {
+  command
+      .add_option(
+          "--gates", gates,
+          "how skip controllers decide: sample, by a draw for each token and layer; argmax; "
+          "or threshold:T, running a layer whose probability is T or more")
+      ->capture_default_str();
+}
+
+LoadedControllers GatesOption::find(const ModelConfig& model,
+                                    std::span<const DepthPolicy> policies) const {
+  LoadedControllers loaded{.by_file = {}, .rule = parse_gate_rule(gates)};
+  for (const DepthPolicy& policy : policies) {
+    const std::string* const file = controller_file(policy);
+    if (file == nullptr || loaded.by_file.contains(*file)) continue;
+    loaded.by_file[*file] =
+        std::make_shared<SkipControllers>(read_controllers_of(*file, model).controllers);
+  }
+  return loaded;
+}
+
 std::string fixed_depth_help() {
   return "which layers generated tokens run: full, first:K, uniform:K, random:K, random-free:K, "
          "block:K, ranked:K or layers:1,3,5-9";
 }
 
-std::string depth_help() { return fixed_depth_help() + "; or confidence:T, by token"; }
+std::string depth_help() {
+  return fixed_depth_help() + "; by token: confidence:T or controller:FILE";
+}
 
 }  // namespace fathom

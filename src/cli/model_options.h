@@ -14,6 +14,7 @@
 #include "depth/policy.h"
 #include "engine/cpu_model.h"
 #include "model/lora_adapter.h"
+#include "model/model_config.h"
 #include "model/model_files.h"
 
 namespace fathom {
@@ -80,6 +81,17 @@ struct RankingOption {
   /// one if there is none, FileError if the file is no ranking of a model with as many layers.
   [[nodiscard]] std::optional<Ranking> find(const ModelFiles& model,
                                             std::span<const DepthPolicy> policies) const;
+};
+
+/// --gates, where a depth policy may name skip controllers.
+struct GatesOption {
+  std::string gates = "sample";
+
+  void add_to(CLI::App& command);
+  /// The controllers that the policies name. Throws InputError if --gates is no rule, FileError if
+  /// a file holds no controllers of a model like this one.
+  [[nodiscard]] LoadedControllers find(const ModelConfig& model,
+                                       std::span<const DepthPolicy> policies) const;
 };
 
 /// The text of a depth policy option's help, where all tokens of a sequence must run the same

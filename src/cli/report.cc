@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/study_summary.h"
+#include "study/controllers_report.h"
 #include "study/layers_report.h"
 #include "study/oracle_report.h"
 #include "study/run_folder.h"
@@ -23,6 +24,8 @@ int run(const std::string& path) {
     print_summary(report_layers(folder), folder);
   } else if (study == "oracle") {
     print_summary(report_oracle(folder), folder);
+  } else if (study == "controllers") {
+    print_summary(report_controllers(folder), folder);
   } else {
     throw FileError(path, "", fmt::format("a study '{}', which this version does not know", study));
   }

@@ -28,6 +28,7 @@ struct Options {
   ModelOption model;
   EngineOptions engine;
   RankingOption ranking;
+  GatesOption gates;
   DataOptions data;
   std::string depth = "full";
   std::uint64_t seed = 0;
@@ -73,7 +74,8 @@ Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nul
 
 ScoredRow score_row(CpuModel& model, const PromptMaker& prompts, const Example& example,
                     const std::vector<DepthPolicy>& policies, const std::optional<Ranking>& ranking,
-                    std::uint64_t seed, const StopFlag& stop) {
+                    const LoadedControllers& controllers, std::uint64_t seed,
+                    const StopFlag& stop) {
   const std::vector<TokenId> prompt = prompts.example(example);
   ScoredRow row{
       .id = example.id,
@@ -87,8 +89,8 @@ ScoredRow score_row(CpuModel& model, const PromptMaker& prompts, const Example& 
   ForwardOutput output;
   if (!prefill(model, *cache, prompt, default_prefill_chunk, output, stop)) return row;
   for (const DepthPolicy& policy : policies) {
-    const auto selector =
-        make_selector(policy, model.config().depth(), seed, sequence_key(example.id), ranking);
+    const auto selector = make_selector(policy, model.config().depth(), seed,
+                                        sequence_key(example.id), ranking, controllers);
     row.scores.push_back(
         response_nll(model, *cache, output.logit_row(0).values, row.response, *selector, stop));
     if (row.scores.back().nll.empty()) break;
@@ -146,8 +148,9 @@ int run(const Options& options) {
   CpuModel& model = running.model();
   const PromptMaker prompts(model.files(), options.data.format());
   const std::optional<Ranking> ranking = options.ranking.find(model.files(), policies);
+  const LoadedControllers controllers = options.gates.find(model.config(), policies);
   for (const DepthPolicy& policy : policies) {
-    (void)make_selector(policy, model.config().depth(), 0, 0, ranking);
+    (void)make_selector(policy, model.config().depth(), 0, 0, ranking, controllers);
   }
   const StopFlag& stop = stop_on_interrupt();
 
@@ -158,7 +161,8 @@ int run(const Options& options) {
     for (const Example& example : examples) {
       ScoredRow row;
       try {
-        row = score_row(model, prompts, example, policies, ranking, options.seed, stop);
+        row =
+            score_row(model, prompts, example, policies, ranking, controllers, options.seed, stop);
       } catch (const InputError& error) {
         throw FileError(options.data.path, fmt::format("row '{}'", example.id), error.what());
       }
@@ -193,6 +197,7 @@ int run(const Options& options) {
             {"rows", totals[0].rows},
             {"tokens", totals[0].tokens},
             {"depths", std::move(depths)}};
+  if (!controllers.by_file.empty()) json["gates"] = to_string(controllers.rule);
   if (!options.model.quantize.empty()) json["quantize"] = options.model.quantize;
   if (running.adapter()) json["adapter"] = to_json(*running.adapter());
   print_json(json);
@@ -207,10 +212,11 @@ Command add_score(CLI::App& program) {
       "score", "How likely a model finds given answers, at each depth (teacher-forced)");
   options->model.add_to(*command);
   options->ranking.add_to(*command);
+  options->gates.add_to(*command);
   options->data.add_to(*command);
   command->add_option("--depth", options->depth, "policies, separated by commas; " + depth_help())
       ->capture_default_str();
-  command->add_option("--seed", options->seed, "of random depths")
+  command->add_option("--seed", options->seed, "of random depths and gates")
       ->check(CLI::Range(std::numeric_limits<std::int64_t>::max()))
       ->capture_default_str();
   options->engine.add_to(*command);

@@ -153,9 +153,9 @@ Command add_study_similarity(CLI::App& study, const std::string& command_line) {
 Command add_study(CLI::App& program, const std::string& command_line) {
   CLI::App* const study = program.add_subcommand("study", "Experiments, each with a report");
   study->require_subcommand(1);
-  const std::vector<Command> studies{add_study_similarity(*study, command_line),
-                                     add_study_layers(*study, command_line),
-                                     add_study_oracle(*study, command_line)};
+  const std::vector<Command> studies{
+      add_study_similarity(*study, command_line), add_study_layers(*study, command_line),
+      add_study_oracle(*study, command_line), add_study_controllers(*study, command_line)};
   return {study, [studies] {
             const auto asked =
                 std::find_if(studies.begin(), studies.end(),

@@ -27,6 +27,8 @@
 #include "cli/data_options.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
+#include "cli/train_controllers.h"
+#include "cli/train_examples.h"
 #include "cli/training_report.h"
 #include "cli/version.h"
 #include "data/prompt_maker.h"
@@ -131,52 +133,6 @@ std::optional<LoraOptions> lora_of(const Options& options, std::vector<NamedRout
         "routes that leave layers out, or --lora-rows all");
   }
   return lora;
-}
-
-// Prompts and answers as tokens, the answer ended as the model ends one. A prompt may take a
-// quarter of the tokens and keeps its end; the rest of an answer that is too long is left out.
-std::vector<TrainingExample> examples_of(const std::vector<Example>& rows, const ModelFiles& files,
-                                         const PromptMaker& prompts, std::size_t max_tokens) {
-  const std::size_t most = std::min(max_tokens, files.config.context);
-  std::vector<TrainingExample> examples;
-  std::size_t cut = 0;
-  for (const Example& row : rows) {
-    std::vector<TokenId> tokens = prompts.example(row);
-    std::vector<TokenId> answer = files.tokenizer.encode(row.response, SpecialTokens::as_text);
-    if (!files.end_tokens.empty()) answer.push_back(files.end_tokens.front());
-    if (tokens.size() + answer.size() > most) {
-      ++cut;
-      const std::size_t prompt =
-          std::min(tokens.size(), std::max(most / 4, most - std::min(most, answer.size())));
-      tokens.erase(tokens.begin(), tokens.end() - static_cast<std::ptrdiff_t>(prompt));
-      answer.resize(std::min(answer.size(), most - prompt));
-    }
-    if (tokens.empty() || answer.empty()) {
-      throw InputError(fmt::format("row {}: expected a prompt and a response", row.id));
-    }
-    const std::size_t prompt = tokens.size();
-    tokens.insert(tokens.end(), answer.begin(), answer.end());
-    examples.push_back({.tokens = std::move(tokens), .prompt = prompt});
-  }
-  if (cut > 0) {
-    fmt::print(stderr, "{} of {} rows were cut to {} tokens\n", cut, rows.size(), most);
-  }
-  return examples;
-}
-
-// Takes the rows that are not trained on, which depend on the seed alone, out of `rows`.
-std::vector<Example> hold_out(std::vector<Example>& rows, std::size_t count, std::uint64_t seed) {
-  if (count >= rows.size()) {
-    throw InputError(fmt::format("--eval-rows {}: expected fewer than the {} rows that there are",
-                                 count, rows.size()));
-  }
-  RandomStream random({.seed = seed, .purpose = RandomPurpose::split});
-  std::vector<Example> held_out;
-  for (; held_out.size() < count; rows.pop_back()) {
-    std::swap(rows[random.below(rows.size())], rows.back());
-    held_out.push_back(std::move(rows.back()));
-  }
-  return held_out;
 }
 
 // What two runs must have in common for one to go on where the other stopped.
@@ -604,7 +560,10 @@ Command add_train(CLI::App& program, const std::string& command_line) {
   add_example(*command,
               "fathom-torch train finetune --data data/prompts.jsonl --depths "
               "full,uniform:20,uniform:15 --distill --out runs/shallow");
-  return {train, [options] { return run_finetune(*options); }};
+  const Command controllers = add_train_controllers(*train);
+  return {train, [options, command, controllers] {
+            return command->parsed() ? run_finetune(*options) : controllers.run();
+          }};
 }
 
 }  // namespace fathom

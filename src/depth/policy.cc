@@ -12,8 +12,8 @@ namespace fathom {
 namespace {
 
 constexpr std::string_view grammar =
-    "full, first:K, uniform:K, random:K, random-free:K, block:K, ranked:K, layers:1,3,5-9 or "
-    "confidence:T";
+    "full, first:K, uniform:K, random:K, random-free:K, block:K, ranked:K, layers:1,3,5-9, "
+    "confidence:T or controller:FILE";
 
 [[noreturn]] void refuse(std::string_view text, std::string_view problem) {
   throw InputError(fmt::format("depth policy '{}': {}", text, problem));
@@ -98,10 +98,8 @@ DepthPolicy parse_policy(std::string_view text) {
   const std::size_t colon = text.find(':');
   const std::string_view kind = text.substr(0, colon);
   if (kind == "full") refuse(text, "full takes no argument");
-  for (const std::string_view later : {"controller", "router"}) {
-    if (kind == later) {
-      refuse(text, fmt::format("'{}' is not available in this version; use {}", later, grammar));
-    }
+  if (kind == "router") {
+    refuse(text, fmt::format("'router' is not available in this version; use {}", grammar));
   }
   if (colon == std::string_view::npos) refuse(text, fmt::format("expected {}", grammar));
   const std::string_view argument = text.substr(colon + 1);
@@ -113,6 +111,10 @@ DepthPolicy parse_policy(std::string_view text) {
   if (kind == "ranked") return RankedLayers{parse_cost(text, argument)};
   if (kind == "confidence") return ConfidenceExit{parse_threshold(text, argument)};
   if (kind == "layers") return parse_layers(text, argument);
+  if (kind == "controller") {
+    if (argument.empty()) refuse(text, "expected the file of the controllers");
+    return ControlledLayers{std::string(argument)};
+  }
   refuse(text, fmt::format("expected {}", grammar));
 }
 
@@ -143,6 +145,7 @@ std::string to_string(const DepthPolicy& policy) {
           [](const ListedLayers& p) { return fmt::format("layers:{}", layer_list(p.layers)); },
           [](const RankedLayers& p) { return fmt::format("ranked:{}", p.cost); },
           [](const ConfidenceExit& p) { return fmt::format("confidence:{}", p.threshold); },
+          [](const ControlledLayers& p) { return "controller:" + p.file; },
       },
       policy);
 }
@@ -167,6 +170,11 @@ Route resolve(const DepthPolicy& policy, std::int32_t depth, std::uint64_t seed,
                   "each token leaves where it is sure enough, so there is no fixed route, which is "
                   "needed here");
             },
+            [](const ControlledLayers&) -> Route {
+              throw InputError(
+                  "each token chooses its layers, so there is no fixed route, which is needed "
+                  "here");
+            },
         },
         policy);
   } catch (const InputError& error) {
@@ -176,19 +184,37 @@ Route resolve(const DepthPolicy& policy, std::int32_t depth, std::uint64_t seed,
 
 std::unique_ptr<const Selector> make_selector(const DepthPolicy& policy, std::int32_t depth,
                                               std::uint64_t seed, std::uint64_t sequence,
-                                              const std::optional<Ranking>& ranking) {
+                                              const std::optional<Ranking>& ranking,
+                                              const LoadedControllers& controllers) {
   if (const auto* const exit = std::get_if<ConfidenceExit>(&policy)) {
     return std::make_unique<ConfidenceSelector>(exit->threshold);
+  }
+  if (const std::string* const file = controller_file(policy)) {
+    const auto found = controllers.by_file.find(*file);
+    if (found == controllers.by_file.end()) {
+      refuse(to_string(policy), "skip controllers are not taken here");
+    }
+    if (found->second->depth() != depth) {
+      refuse(to_string(policy), fmt::format("the controllers are of a model of {} layers; this one "
+                                            "has {}",
+                                            found->second->depth(), depth));
+    }
+    return std::make_unique<ControllerSelector>(found->second, controllers.rule, seed, sequence);
   }
   return std::make_unique<RouteSelector>(resolve(policy, depth, seed, sequence, ranking));
 }
 
 bool has_fixed_route(const DepthPolicy& policy) {
-  return !std::holds_alternative<ConfidenceExit>(policy);
+  return !std::holds_alternative<ConfidenceExit>(policy) && controller_file(policy) == nullptr;
 }
 
 bool needs_ranking(const DepthPolicy& policy) {
   return std::holds_alternative<RankedLayers>(policy);
+}
+
+const std::string* controller_file(const DepthPolicy& policy) {
+  const auto* const controlled = std::get_if<ControlledLayers>(&policy);
+  return controlled != nullptr ? &controlled->file : nullptr;
 }
 
 }  // namespace fathom

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,6 +13,7 @@
 #include "depth/ranking.h"
 #include "depth/route.h"
 #include "depth/selector.h"
+#include "depth/skip_controllers.h"
 
 namespace fathom {
 
@@ -57,16 +59,22 @@ struct ConfidenceExit {
   friend bool operator==(const ConfidenceExit&, const ConfidenceExit&) = default;
 };
 
+/// Each token runs the layers that their skip controllers say: see ControllerSelector.
+struct ControlledLayers {
+  std::string file;  ///< that the controllers are in
+  friend bool operator==(const ControlledLayers&, const ControlledLayers&) = default;
+};
+
 using DepthPolicy =
     std::variant<FullDepth, FirstLayers, UniformLayers, RandomLayers, RandomFreeLayers,
-                 BlockDropped, ListedLayers, RankedLayers, ConfidenceExit>;
+                 BlockDropped, ListedLayers, RankedLayers, ConfidenceExit, ControlledLayers>;
 
 /// Reads a policy. Throws InputError that quotes the text and says what was expected; also for
-/// policies of the grammar that this version does not run yet (controller, router).
+/// policies of the grammar that this version does not run yet (router).
 DepthPolicy parse_policy(std::string_view text);
 
 /// Reads a comma-separated list of policies. The numbers of a layers: policy stay with it:
-/// "full,layers:1,3,5-9,first:4" is three policies.
+/// "full,layers:1,3,5-9,first:4" is three policies. A file's name ends at a comma.
 std::vector<DepthPolicy> parse_policies(std::string_view text);
 
 /// The text that parse_policy reads back.
@@ -79,16 +87,27 @@ std::string to_string(const DepthPolicy& policy);
 Route resolve(const DepthPolicy& policy, std::int32_t depth, std::uint64_t seed,
               std::uint64_t sequence, const std::optional<Ranking>& ranking = std::nullopt);
 
-/// The selector of a sequence under a policy, also one without a fixed route. Otherwise as
-/// resolve().
+/// Skip controllers that policies name, and how their gates decide.
+struct LoadedControllers {
+  std::map<std::string, std::shared_ptr<const SkipControllers>> by_file;
+  GateRule rule;
+};
+
+/// The selector of a sequence under a policy, also one without a fixed route. `seed` and `sequence`
+/// key the draws of controllers, too. Otherwise as resolve(); also throws InputError if the
+/// policy's controllers are not among the loaded ones or are of another depth.
 std::unique_ptr<const Selector> make_selector(const DepthPolicy& policy, std::int32_t depth,
                                               std::uint64_t seed, std::uint64_t sequence,
-                                              const std::optional<Ranking>& ranking = std::nullopt);
+                                              const std::optional<Ranking>& ranking = std::nullopt,
+                                              const LoadedControllers& controllers = {});
 
 /// Whether resolve() has a route for it: all tokens of a sequence run the same layers.
 bool has_fixed_route(const DepthPolicy& policy);
 
 /// Whether resolve() wants a ranking for it.
 bool needs_ranking(const DepthPolicy& policy);
+
+/// The file of controllers that make_selector() wants for it; nullptr if it wants none.
+const std::string* controller_file(const DepthPolicy& policy);
 
 }  // namespace fathom

@@ -72,9 +72,8 @@ TEST(Policy, RefusesWithTheTextAndWhatWasExpected) {
 }
 
 TEST(Policy, SaysWhichPoliciesComeLater) {
-  for (const std::string text : {"controller:a.safetensors", "router:r@12"}) {
-    EXPECT_THAT(error_of<InputError>([&] { parse_policy(text); }), HasSubstr("not available"));
-  }
+  EXPECT_THAT(error_of<InputError>([] { parse_policy("router:r@12"); }),
+              HasSubstr("not available"));
 }
 
 TEST(Policy, OutOfRangeNamesThePolicyAndTheRange) {
@@ -103,6 +102,36 @@ TEST(Policy, ConfidenceHasASelectorButNoRoute) {
   selector->select(LayerIndex{1},
                    {.first = Position{0}, .count = 2, .hidden = {}, .margins = margins}, running);
   EXPECT_EQ(running, std::vector<std::size_t>{0});
+}
+
+TEST(Policy, ControllersHaveASelectorButNoRoute) {
+  const DepthPolicy policy = parse_policy("controller:runs/a:2.safetensors");
+  EXPECT_EQ(to_string(policy), "controller:runs/a:2.safetensors");
+  EXPECT_THAT(error_of<InputError>([] { parse_policy("controller:"); }),
+              HasSubstr("the file of the controllers"));
+  EXPECT_EQ(parse_policies("full,controller:a,first:2").size(), 3U);
+  EXPECT_FALSE(has_fixed_route(policy));
+  EXPECT_EQ(*controller_file(policy), "runs/a:2.safetensors");
+  EXPECT_EQ(controller_file(parse_policy("full")), nullptr);
+  EXPECT_THAT(error_of<InputError>([&] { resolve(policy, 4, 0, 0); }), HasSubstr("no fixed route"));
+
+  LoadedControllers loaded{.by_file = {}, .rule = parse_gate_rule("argmax")};
+  EXPECT_THAT(error_of<InputError>([&] { make_selector(policy, 4, 0, 0, {}, loaded); }),
+              HasSubstr("not taken here"));
+  // Layer 2 runs, layer 3 does not.
+  loaded.by_file["runs/a:2.safetensors"] = std::make_shared<SkipControllers>(
+      4, 1, ControllerInput::fixed,
+      std::vector<GateWeights>{{.weight = {1, 0}, .bias = {}}, {.weight = {0, 1}, .bias = {}}});
+  const auto selector = make_selector(policy, 4, 0, 0, {}, loaded);
+  const std::vector<float> state{0};
+  for (const std::int32_t layer : {0, 1, 2, 3}) {
+    std::vector<std::size_t> running;
+    selector->select(LayerIndex{layer},
+                     {.first = Position{0}, .count = 1, .width = 1, .hidden = state}, running);
+    EXPECT_EQ(running.size(), layer == 2 ? 0U : 1U);
+  }
+  EXPECT_THAT(error_of<InputError>([&] { make_selector(policy, 5, 0, 0, {}, loaded); }),
+              testing::AllOf(HasSubstr("4 layers"), HasSubstr("has 5")));
 }
 
 TEST(Policy, OtherSelectorsHaveTheRouteOfThePolicy) {

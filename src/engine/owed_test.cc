@@ -16,6 +16,7 @@
 
 #include "base/random.h"
 #include "depth/selector.h"
+#include "depth/skip_controllers.h"
 #include "engine/compare_logits.h"
 #include "engine/cpu_model.h"
 
@@ -46,6 +47,23 @@ class DrawnGates final : public Selector {
  private:
   std::vector<double> probabilities_;
 };
+
+/// Controllers on hidden states that open about half of the gates, whatever the states' size. A
+/// model of two layers has none: there each token runs both.
+std::unique_ptr<const Selector> drawn_controllers(const ModelConfig& config) {
+  if (config.depth() < 3) return std::make_unique<ConfidenceSelector>(1);
+  RandomStream random({.seed = 11});
+  std::vector<GateWeights> gates;
+  for (std::int32_t layer = 1; layer < config.depth() - 1; ++layer) {
+    GateWeights gate{.weight = std::vector<float>(2 * config.width)};
+    for (float& weight : gate.weight) weight = static_cast<float>(random.uniform() - 0.5);
+    gates.push_back(std::move(gate));
+  }
+  return std::make_unique<ControllerSelector>(
+      std::make_shared<SkipControllers>(config.depth(), config.width, ControllerInput::hidden,
+                                        std::move(gates)),
+      GateRule{}, 3, 5);
+}
 
 /// Runs what another selector says, until it fails at a layer.
 class FailingAt final : public Selector {
@@ -223,6 +241,7 @@ class OwedTest : public testing::TestWithParam<Case> {
   DrawnGates gates_{depth_ == 2 ? std::vector{0.7, 0.1} : std::vector{0.8, 0.5, 0.4, 0.1}};
   // Tokens leave at all layers in most of the models.
   ConfidenceSelector confidence_{0.25};
+  std::unique_ptr<const Selector> controllers_ = drawn_controllers(model_.config());
   std::size_t prompt_ = 9;
   std::vector<TokenId> all_ =
       drawn_tokens(1, std::min<std::size_t>(model_.config().context, 128), model_.config());
@@ -244,7 +263,8 @@ INSTANTIATE_TEST_SUITE_P(All, OwedTest, testing::ValuesIn(cases()),
 
 TEST_P(OwedTest, WhenItIsPaidChangesNoBit) {
   for (const Selector* const selector :
-       {static_cast<const Selector*>(&gates_), static_cast<const Selector*>(&confidence_)}) {
+       {static_cast<const Selector*>(&gates_), static_cast<const Selector*>(&confidence_),
+        controllers_.get()}) {
     model_.set_most_owed(1);  // at once
     const Sequence eager = run(model_, *selector);
     for (const std::size_t most :
@@ -271,12 +291,24 @@ TEST_P(OwedTest, WhenItIsPaidChangesNoBit) {
   }
 }
 
+// Otherwise the tests with them would show nothing.
+TEST_P(OwedTest, TheControllersSkipAndRun) {
+  if (depth_ < 3) GTEST_SKIP() << "a model without gates";
+  std::uint64_t layers = 0;
+  const Sequence sequence = run(model_, *controllers_);
+  for (std::size_t t = 1; t < sequence.layers().size(); ++t) layers += sequence.layers()[t];
+  const std::uint64_t gated = response().size() * static_cast<std::uint64_t>(depth_ - 2);
+  const std::uint64_t opened = layers - 2 * response().size();
+  EXPECT_LT(opened, gated * 9 / 10);
+  EXPECT_GT(opened, gated / 10);
+}
+
 TEST_P(OwedTest, CompanyChangesNoBit) {
   const RouteSelector full(Route::full(depth_));
   const RouteSelector first(Route::first(1, depth_));
   const ConfidenceSelector other_threshold(0.6);
-  const std::array<const Selector*, 6> selectors{&gates_, &confidence_,     &full,
-                                                 &first,  &other_threshold, &gates_};
+  const std::array<const Selector*, 7> selectors{
+      &gates_, &confidence_, &full, &first, controllers_.get(), &other_threshold, &gates_};
   std::vector<std::vector<TokenId>> tokens;
   std::vector<Sequence> together;
   for (std::size_t s = 0; s < selectors.size(); ++s) {

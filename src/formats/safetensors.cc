@@ -26,6 +26,7 @@ constexpr std::size_t length_bytes = 8;
 constexpr std::uint64_t longest_header = 100'000'000;  // the format's own limit
 constexpr std::size_t most_dimensions = 8;
 constexpr std::size_t longest_tensor_name = 255;
+constexpr auto metadata_key = "__metadata__";
 
 std::optional<TensorType> tensor_type_of_dtype(std::string_view dtype) {
   if (dtype == "F32") return TensorType::F32;
@@ -73,7 +74,7 @@ class HeaderReader {
   [[nodiscard]] std::vector<TensorEntry> read(const json& header) const {
     std::vector<TensorEntry> entries;
     for (const auto& [name, fields] : header.items()) {
-      if (name == "__metadata__") {
+      if (name == metadata_key) {
         check_metadata(fields);
       } else {
         entries.push_back(read_tensor(name, fields));
@@ -194,6 +195,18 @@ TensorSource parse_safetensors(std::string origin, std::span<const std::byte> by
     source.add(std::move(entry.view));
   }
   return source;
+}
+
+std::map<std::string, std::string> read_safetensors_metadata(const std::filesystem::path& path) {
+  const MappedFile mapped(path);
+  const std::string_view text = header_text(mapped.path(), mapped.bytes());
+  const json header = parse_json(text, fmt::format("{}: header", mapped.path()));
+  // Checks all of the header.
+  (void)HeaderReader(mapped.path(), mapped.bytes().size() - length_bytes - text.size())
+      .read(header);
+  const auto metadata = header.find(metadata_key);
+  if (metadata == header.end()) return {};
+  return metadata->get<std::map<std::string, std::string>>();
 }
 
 }  // namespace fathom

@@ -36,6 +36,12 @@ TEST(SafetensorsWriter, WhatIsWrittenIsRead) {
     EXPECT_TRUE(std::equal(found.bytes.begin(), found.bytes.end(), tensor.bytes.begin(),
                            tensor.bytes.end()));
   }
+  EXPECT_EQ(read_safetensors_metadata(path),
+            (std::map<std::string, std::string>{{"format", "pt"}}));
+  const auto without = folder.path() / "y.safetensors";
+  write_safetensors(without, tensors, {});
+  EXPECT_TRUE(read_safetensors_metadata(without).empty());
+  std::filesystem::remove(without);
   // Nothing else is left in the folder.
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), {}), 1);
 }

@@ -1,0 +1,350 @@
+#include "train/controller_training.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/zeros.h>
+#include <algorithm>
+#include <c10/core/GradMode.h>
+#include <limits>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "base/atomic_file.h"
+#include "base/error.h"
+#include "base/mapped_file.h"
+#include "formats/json_file.h"
+#include "formats/safetensors_writer.h"
+#include "nn/decoder.h"
+#include "nn/device.h"
+#include "nn/index_tensor.h"
+#include "nn/skip_gates.h"
+#include "nn/training_pass.h"
+#include "train/adamw.h"
+#include "train/batches.h"
+#include "train/checkpoint_folder.h"
+#include "train/tensor_file.h"
+#include "train/trained_model.h"
+
+namespace fathom {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Files of a checkpoint.
+constexpr const char* state_file = "state.json";
+constexpr const char* weights_file = "weights.safetensors";
+constexpr const char* gates_file = "gates.safetensors";
+constexpr const char* optimizer_file = "optimizer.safetensors";
+constexpr const char* gate_optimizer_file = "gate_optimizer.safetensors";
+constexpr std::size_t largest_state = std::size_t{1} << 20;
+
+// In place of a step's number where rows are evaluated.
+constexpr std::uint64_t evaluation_draws = std::numeric_limits<std::uint32_t>::max();
+
+void require_examples(const std::vector<TrainingExample>& examples, const ModelConfig& config,
+                      const std::string& what) {
+  if (examples.empty()) throw InputError("there are no rows to " + what);
+  for (std::size_t i = 0; i < examples.size(); ++i) {
+    const TrainingExample& example = examples[i];
+    const std::string row = "row " + std::to_string(i + 1) + " to " + what;
+    if (example.prompt == 0 || example.prompt >= example.tokens.size()) {
+      throw InputError(row + ": expected a prompt and a response of at least one token each");
+    }
+    if (example.tokens.size() > config.context) {
+      throw InputError(row + ": " + std::to_string(example.tokens.size()) +
+                       " tokens found; the model has a context of " +
+                       std::to_string(config.context));
+    }
+  }
+}
+
+// How many tokens a loss is over.
+struct Counts {
+  std::uint64_t tokens = 0;     // of prompts and responses
+  std::uint64_t responses = 0;  // predicted
+  std::uint64_t gated = 0;      // that gates decide about: a response's but for its last token
+
+  void add(const TrainingExample& example) {
+    tokens += example.tokens.size();
+    responses += example.tokens.size() - example.prompt;
+    gated += example.tokens.size() - example.prompt - 1;
+  }
+};
+
+// Sums over the rows of a batch.
+struct Sums {
+  at::Tensor prediction;  // over response tokens
+  at::Tensor execute;     // of the probabilities, over gated tokens and layers with a gate
+  double run = 0;         // layers with a gate that ran, over gated tokens
+};
+
+}  // namespace
+
+class ControllerTraining::Implementation {
+ public:
+  Implementation(ModelFiles files, std::vector<TrainingExample> examples,
+                 std::vector<TrainingExample> held_out, ControllerTrainingOptions options)
+      : files_(std::move(files)),
+        examples_(std::move(examples)),
+        held_out_(std::move(held_out)),
+        options_(options),
+        device_(torch_device(options_.torch.device)),
+        parameters_(files_.source, master_type(), device_),
+        decoder_(files_.config, files_.tensors, parameters_, torch_type(options_.torch.type)),
+        gates_(files_.config, options_.input, at::TensorOptions(device_).dtype(master_type())) {
+    require_examples(examples_, files_.config, "train on");
+    require_examples(held_out_, files_.config, "evaluate with");
+    const AdamWOptions adamw{.weight_decay = options_.weight_decay, .clip = options_.clip};
+    gate_optimizer_.emplace(gates_.parameters(), adamw);
+    if (joint()) {
+      if (options_.target == TrainingTarget::full_model) {
+        const at::ScalarType type = torch_type(options_.torch.type);
+        Parameters frozen(files_.source, type, device_);
+        teacher_.emplace(files_.config, files_.tensors, frozen, type);
+      }
+      for (auto& [name, tensor] : parameters_.all()) tensor.set_requires_grad(true);
+      optimizer_.emplace(parameters_.all(), adamw);
+    }
+    for (const TrainingExample& example : examples_) lengths_.push_back(example.tokens.size());
+  }
+
+  [[nodiscard]] std::uint64_t steps() const { return steps_; }
+
+  ControllerStep step() {
+    const std::uint64_t of_epoch =
+        epoch_steps(examples_.size(), options_.batch, options_.accumulate);
+    const std::uint64_t epoch = steps_ / of_epoch;
+    if (!drawn_epoch_ || *drawn_epoch_ != epoch) {
+      batches_ = epoch_batches(lengths_, options_.batch, options_.seed, epoch);
+      drawn_epoch_ = epoch;
+    }
+    const std::size_t first = steps_ % of_epoch * options_.accumulate;
+    const std::size_t count = std::min(options_.accumulate, batches_.size() - first);
+    return step(std::span(batches_).subspan(first, count));
+  }
+
+  ControllerStep step(std::span<const std::vector<std::size_t>> micro_batches) {
+    Counts counts;
+    for (const std::vector<std::size_t>& rows : micro_batches) {
+      for (const std::size_t row : rows) counts.add(examples_.at(row));
+    }
+    const double rate = options_.schedule.rate(steps_);
+    ControllerStep report{
+        .step = steps_ + 1,
+        .learning_rate = rate / options_.schedule.peak * options_.controller_learning_rate,
+        .tokens = counts.tokens,
+        .response_tokens = counts.responses};
+    double run = 0;
+    // Sums over the step's tokens, divided by their number: micro-batches then weigh as their
+    // tokens do.
+    for (const std::vector<std::size_t>& rows : micro_batches) {
+      const Sums sums = this->sums(examples_, rows, steps_);
+      const at::Tensor prediction = sums.prediction / static_cast<double>(counts.responses);
+      const at::Tensor cost = sums.execute / cost_divisor(counts);
+      (prediction + options_.alpha * cost).backward();
+      report.loss.prediction += prediction.item<double>();
+      report.loss.cost += cost.item<double>();
+      run += sums.run;
+    }
+    finish(report.loss, run, counts);
+    if (optimizer_) optimizer_->step(rate);
+    report.gradient_norm = gate_optimizer_->step(report.learning_rate);
+    ++steps_;
+    return report;
+  }
+
+  [[nodiscard]] ControllerLoss evaluate() const {
+    const c10::NoGradGuard guard;
+    Counts counts;
+    std::vector<std::size_t> lengths;
+    for (const TrainingExample& example : held_out_) {
+      counts.add(example);
+      lengths.push_back(example.tokens.size());
+    }
+    ControllerLoss loss;
+    double run = 0;
+    for (const auto& rows : epoch_batches(lengths, options_.batch, 0, 0)) {
+      const Sums sums = this->sums(held_out_, rows, evaluation_draws);
+      loss.prediction += sums.prediction.item<double>() / static_cast<double>(counts.responses);
+      loss.cost += sums.execute.item<double>() / cost_divisor(counts);
+      run += sums.run;
+    }
+    finish(loss, run, counts);
+    return loss;
+  }
+
+  [[nodiscard]] SkipControllers controllers() const { return gates_.controllers(); }
+
+  void write_model(const fs::path& path) const {
+    write_trained_model(path, files_, HostTensors(parameters_.all()).views());
+  }
+
+  void save(const fs::path& folder, const std::string& description,
+            std::span<const double> evaluations) const {
+    replace_folder(folder, [&](const fs::path& aside) {
+      write_safetensors(aside / gates_file, HostTensors(gates_.parameters()).views(), {});
+      write_safetensors(aside / gate_optimizer_file, HostTensors(gate_optimizer_->state()).views(),
+                        {});
+      if (optimizer_) {
+        write_safetensors(aside / weights_file, HostTensors(parameters_.all()).views(), {});
+        write_safetensors(aside / optimizer_file, HostTensors(optimizer_->state()).views(), {});
+      }
+      const nlohmann::ordered_json state{
+          {"steps", steps_},
+          {"description", description},
+          {"evaluations", std::vector<double>(evaluations.begin(), evaluations.end())}};
+      write_file_atomically(aside / state_file, state.dump(1) + "\n");
+    });
+  }
+
+  std::vector<double> load(const fs::path& folder, const std::string& description) {
+    if (!recover_folder(folder)) return {};
+    const std::string path = (folder / state_file).string();
+    const nlohmann::json state = read_json_object(path, largest_state);
+    const JsonFields fields(path, state);
+    const std::uint64_t steps = fields.require_unsigned("steps");
+    if (const std::string& found = fields.require_string("description"); found != description) {
+      fields.fail("description", "the training there is another one: " + found + " found, " +
+                                     description + " expected");
+    }
+    std::vector<double> evaluations =
+        fields.find_floats("evaluations").value_or(std::vector<double>{});
+    read_tensors(folder / gates_file, gates_.parameters());
+    read_tensors(folder / gate_optimizer_file, gate_optimizer_->state());
+    if (optimizer_) {
+      read_tensors(folder / weights_file, parameters_.all());
+      read_tensors(folder / optimizer_file, optimizer_->state());
+    }
+    steps_ = steps;
+    return evaluations;
+  }
+
+ private:
+  [[nodiscard]] bool joint() const { return options_.backbone == Backbone::joint; }
+
+  // Products in bfloat16 still change weights in float32: their steps are smaller than bfloat16's.
+  [[nodiscard]] at::ScalarType master_type() const {
+    return options_.torch.type == TorchType::float64 ? at::kDouble : at::kFloat;
+  }
+
+  // What the sum of the probabilities is divided by. Where every response has one token there is
+  // nothing to decide, and the sum is 0.
+  [[nodiscard]] double cost_divisor(const Counts& counts) const {
+    const auto tokens = static_cast<double>(std::max<std::uint64_t>(counts.gated, 1));
+    return options_.cost_term == CostTerm::mean ? tokens * gates_.gated_layers() : tokens;
+  }
+
+  void finish(ControllerLoss& loss, double run, const Counts& counts) const {
+    loss.loss = loss.prediction + options_.alpha * loss.cost;
+    const std::int32_t always = files_.config.depth() - gates_.gated_layers();
+    loss.mean_layers = always + run / static_cast<double>(std::max<std::uint64_t>(counts.gated, 1));
+  }
+
+  [[nodiscard]] Sums sums(const std::vector<TrainingExample>& examples,
+                          const std::vector<std::size_t>& rows, std::uint64_t draws) const {
+    std::vector<TrainingSequence> sequences;
+    std::vector<std::int64_t> predicting;  // the rows of states that predict response tokens
+    std::vector<std::int64_t> labels;
+    std::vector<NoiseKey> keys;  // of the rows that gates decide about
+    std::int64_t begin = 0;
+    for (const std::size_t row : rows) {
+      const TrainingExample& example = examples[row];
+      // The last token predicts nothing that is known.
+      const std::size_t inputs = example.tokens.size() - 1;
+      sequences.push_back(
+          {.tokens = std::span(example.tokens).first(inputs), .prompt = example.prompt});
+      for (std::size_t t = example.prompt; t < example.tokens.size(); ++t) {
+        predicting.push_back(begin + static_cast<std::int64_t>(t) - 1);
+        labels.push_back(example.tokens[t].value);
+        if (t < inputs) {
+          keys.push_back(
+              {.sequence = draws << 32U | row, .position = Position{static_cast<std::int32_t>(t)}});
+        }
+      }
+      begin += static_cast<std::int64_t>(inputs);
+    }
+    Sums sums{.execute = at::zeros({}, at::TensorOptions(device_).dtype(decoder_.state_type()))};
+    const TokenGates gates = [&](LayerIndex layer, const at::Tensor& states) {
+      if (!gates_.has_gate(layer)) return at::Tensor();
+      const at::Tensor logits = gates_.logits(layer, states);
+      const at::Tensor noise = gumbel_noise(options_.seed, layer, keys).to(logits.options());
+      at::Tensor gate = hard_gate(logits, noise);
+      sums.execute = sums.execute + execute_probability(logits).sum();
+      sums.run += gate.detach().sum().item<double>();
+      return gate;
+    };
+    const at::Tensor wanted = index_tensor(predicting, device_);
+    const at::Tensor states = run_training_pass(decoder_, sequences, gates).states;
+    const at::Tensor logits = decoder_.head(states.index_select(0, wanted));
+    sums.prediction =
+        options_.target == TrainingTarget::labels
+            ? at::cross_entropy_loss(logits, index_tensor(labels, device_), {}, at::Reduction::Sum)
+            : summed_divergence(logits, teacher_log_probabilities(sequences, wanted));
+    return sums;
+  }
+
+  // Of the model before training, which one whose weights stay is.
+  [[nodiscard]] at::Tensor teacher_log_probabilities(std::span<const TrainingSequence> sequences,
+                                                     const at::Tensor& wanted) const {
+    const c10::NoGradGuard guard;
+    const Decoder& teacher = teacher_ ? *teacher_ : decoder_;
+    const at::Tensor states = run_training_pass(teacher, sequences).states;
+    return at::log_softmax(teacher.head(states.index_select(0, wanted)), -1);
+  }
+
+  ModelFiles files_;
+  std::vector<TrainingExample> examples_, held_out_;
+  ControllerTrainingOptions options_;
+  at::Device device_;
+  Parameters parameters_;
+  Decoder decoder_;
+  SkipGates gates_;
+  std::optional<Decoder> teacher_;  // the model before training, if training changes it
+  std::optional<AdamW> optimizer_;  // of the model's weights, if they are trained
+  std::optional<AdamW> gate_optimizer_;
+  std::vector<std::size_t> lengths_;  // of the examples
+  std::uint64_t steps_ = 0;
+  std::optional<std::uint64_t> drawn_epoch_;  // the one that batches_ are of
+  std::vector<std::vector<std::size_t>> batches_;
+};
+
+ControllerTraining::ControllerTraining(ModelFiles files, std::vector<TrainingExample> examples,
+                                       std::vector<TrainingExample> held_out,
+                                       ControllerTrainingOptions options)
+    : implementation_(std::make_unique<Implementation>(std::move(files), std::move(examples),
+                                                       std::move(held_out), options)) {}
+
+ControllerTraining::~ControllerTraining() = default;
+
+std::uint64_t ControllerTraining::steps() const { return implementation_->steps(); }
+
+ControllerStep ControllerTraining::step() { return implementation_->step(); }
+
+ControllerStep ControllerTraining::step(std::span<const std::vector<std::size_t>> micro_batches) {
+  return implementation_->step(micro_batches);
+}
+
+ControllerLoss ControllerTraining::evaluate() const { return implementation_->evaluate(); }
+
+SkipControllers ControllerTraining::controllers() const { return implementation_->controllers(); }
+
+void ControllerTraining::write_model(const std::filesystem::path& path) const {
+  implementation_->write_model(path);
+}
+
+void ControllerTraining::save(const std::filesystem::path& folder, const std::string& description,
+                              std::span<const double> evaluations) const {
+  implementation_->save(folder, description, evaluations);
+}
+
+std::vector<double> ControllerTraining::load(const std::filesystem::path& folder,
+                                             const std::string& description) {
+  return implementation_->load(folder, description);
+}
+
+}  // namespace fathom
