@@ -25,6 +25,9 @@ add_library(fathom::torch INTERFACE IMPORTED)
 target_include_directories(fathom::torch INTERFACE "${torch_folder}/include")
 # One header an operation: what includes all of them takes the compiler twice as long.
 target_compile_definitions(fathom::torch INTERFACE AT_PER_OPERATOR_HEADERS)
+# Before libtorch, which exports some functions of the libstdc++ that it was built with
+# (std::filesystem's): with the halves of two versions remove_all() crashes.
+target_link_libraries(fathom::torch INTERFACE "-Wl,--push-state,--no-as-needed,-lstdc++,--pop-state")
 foreach(library IN LISTS torch_libraries)
   # Kept although nothing calls them: they register their operations when they are loaded.
   target_link_libraries(fathom::torch INTERFACE
