@@ -16,19 +16,19 @@
 #include <nlohmann/json.hpp>
 
 #include "base/atomic_file.h"
-#include "base/available_cpus.h"
 #include "base/error.h"
 #include "base/progress.h"
-#include "base/random.h"
 #include "base/sha256.h"
 #include "base/stopwatch.h"
 #include "base/thread_team.h"
 #include "cli/command.h"
 #include "cli/data_options.h"
 #include "cli/interrupt.h"
+#include "cli/logged_training.h"
 #include "cli/model_options.h"
 #include "cli/train_controllers.h"
 #include "cli/train_examples.h"
+#include "cli/training_options.h"
 #include "cli/training_report.h"
 #include "cli/version.h"
 #include "data/prompt_maker.h"
@@ -42,32 +42,19 @@
 #include "model/model_hash.h"
 #include "nn/dropout_rates.h"
 #include "report/report.h"
-#include "train/batches.h"
 #include "train/early_stopping.h"
 #include "train/finetuning.h"
 
 namespace fathom {
 namespace {
 
-struct Options {
+struct Options : TrainingOptions {
   ModelOption model;
   DataOptions data;
   RankingOption ranking;
   std::string out, depths;
-  std::string device = "cpu";
-  std::string dtype = "float32";
-  double learning_rate = 5e-5;
-  double weight_decay = 0.01;
-  double clip = 1;
-  double warmup = 0.03;
   double epochs = 1;
   std::uint64_t steps = 0;
-  std::size_t batch = 8;
-  std::size_t accumulate = 1;
-  std::size_t max_tokens = 512;
-  std::uint64_t save_every = 100;
-  std::uint64_t seed = 0;
-  int threads = 0;
   std::size_t lora_rank = 0;  // 0: no adapter
   std::optional<double> lora_alpha;
   std::string lora_rows = "routed";
@@ -161,16 +148,7 @@ std::string description(const Options& options, const std::string& model_hash) {
   }
   json["epochs"] = options.epochs;
   json["steps"] = options.steps;
-  json["learning_rate"] = options.learning_rate;
-  json["warmup"] = options.warmup;
-  json["weight_decay"] = options.weight_decay;
-  json["clip"] = options.clip;
-  json["batch"] = options.batch;
-  json["accumulate"] = options.accumulate;
-  json["max_tokens"] = options.max_tokens;
-  json["device"] = options.device;
-  json["dtype"] = options.dtype;
-  json["seed"] = options.seed;
+  options.describe(json);
   return json.dump();
 }
 
@@ -316,8 +294,7 @@ void write_report(const std::filesystem::path& out, const RowLog& metrics, const
 FinetuningOptions training_options_of(const Options& options, const ModelFiles& files,
                                       std::vector<NamedRoute>& routes, std::size_t rows) {
   FinetuningOptions result{
-      .torch = {.device = parse_torch_device(options.device),
-                .type = parse_torch_type(options.dtype)},
+      .torch = options.torch(),
       .weight_decay = options.weight_decay,
       .clip = options.clip,
       .batch = options.batch,
@@ -330,16 +307,8 @@ FinetuningOptions training_options_of(const Options& options, const ModelFiles& 
   if (!options.no_dropout) result.dropout = dropout_rates(files);
   result.lora = lora_of(options, routes);
   result.routes = routes_of(routes);
-  const std::uint64_t of_epoch = epoch_steps(rows, options.batch, options.accumulate);
-  const std::uint64_t steps =
-      options.steps > 0
-          ? options.steps
-          : std::max<std::uint64_t>(
-                1, static_cast<std::uint64_t>(options.epochs * static_cast<double>(of_epoch)));
-  result.schedule = {
-      .peak = options.learning_rate,
-      .warmup = static_cast<std::uint64_t>(options.warmup * static_cast<double>(steps)),
-      .steps = steps};
+  result.schedule =
+      options.schedule(options.steps > 0 ? options.steps : options.steps_of(options.epochs, rows));
   return result;
 }
 
@@ -357,7 +326,8 @@ int run_finetune(const Options& options) {
     throw InputError("--eval-generate does not go with --lora-rank: the loss alone is measured");
   }
   std::vector<Example> rows = options.data.read();
-  const std::vector<Example> held_out = hold_out(rows, options.eval_rows, options.seed);
+  const std::vector<Example> held_out =
+      hold_out(rows, options.eval_rows, options.seed, "--eval-rows");
   ModelFiles files = options.model.open();
   const PromptMaker prompts(files, options.data.format());
   std::vector<TrainingExample> examples = examples_of(rows, files, prompts, options.max_tokens);
@@ -383,41 +353,23 @@ int run_finetune(const Options& options) {
     fmt::print(stderr, "goes on after step {} of {}\n", training.steps(), steps);
   }
   RowLog metrics(out / "metrics.jsonl", R"({"step":)");
-  // A run that was killed goes on after its last checkpoint; the steps since then are taken again,
-  // and give what they gave.
-  std::uint64_t logged = 0;
-  std::optional<std::uint64_t> evaluated;
-  metrics.read([&](const JsonLine& row) {
-    const auto step = row.value.find("step");
-    if (step == row.value.end() || !step->is_number_unsigned()) {
-      throw FileError(row.place, "step", "a number expected");
-    }
-    const auto number = step->get<std::uint64_t>();
-    if (!row.value.contains("evaluation")) {
-      logged = std::max(logged, number);
-      return;
-    }
-    evaluated = number;
-    if (number <= training.steps()) {
-      const auto mean = row.value.find("mean");
-      evaluation.recall(number, mean != row.value.end() && mean->is_number()
-                                    ? mean->get<double>()
-                                    : std::numeric_limits<double>::quiet_NaN());
-    }
-  });
+  const LoggedTraining logged(metrics);
+  for (const auto& [step, row] : logged.evaluations) {
+    if (step <= training.steps()) evaluation.recall(step, loss_in(row, "mean"));
+  }
   const auto evaluate = [&] {
     if (!evaluation.is_due(training.steps(), steps)) return;
     const std::string row = evaluation.run(training, described);
-    if (!evaluated || *evaluated < training.steps()) metrics.append(row);
+    if (!logged.evaluations.contains(training.steps())) metrics.append(row);
   };
-  if (training.steps() == 0 && !evaluated) evaluate();
+  if (training.steps() == 0 && logged.evaluations.empty()) evaluate();
   const StopFlag& stop = stop_on_interrupt();
   Progress progress("steps", steps, training.steps());
   while (training.steps() < steps && !stop && !evaluation.stops()) {
     const Stopwatch watch;
     const StepReport report = training.step();
     const double seconds = watch.seconds();
-    if (report.step > logged) metrics.append(metrics_row(report, seconds));
+    if (report.step > logged.step) metrics.append(metrics_row(report, seconds));
     progress.done(training.steps(), fmt::format("loss {:.4g}, {:.0f} tokens/s", report.loss,
                                                 static_cast<double>(report.tokens) / seconds));
     evaluate();
@@ -521,42 +473,7 @@ Command add_train(CLI::App& program, const std::string& command_line) {
       ->capture_default_str();
   command->add_option("--steps", options->steps, "so many steps instead")
       ->check(CLI::Range(std::int64_t{1}, most));
-  command->add_option("--batch", options->batch, "rows that are computed together")
-      ->check(CLI::Range(1, 65536))
-      ->capture_default_str();
-  command->add_option("--accumulate", options->accumulate, "batches of a step")
-      ->check(CLI::Range(1, 65536))
-      ->capture_default_str();
-  command->add_option("--max-tokens", options->max_tokens, "of a row; a prompt gets a quarter")
-      ->check(CLI::Range(std::int64_t{4}, std::int64_t{1} << 20))
-      ->capture_default_str();
-  command->add_option("--learning-rate", options->learning_rate, "at its highest")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  command->add_option("--warmup", options->warmup, "share of the steps over which it rises")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  command->add_option("--weight-decay", options->weight_decay, "of matrices")
-      ->check(CLI::Range(0.0, 10.0))
-      ->capture_default_str();
-  command->add_option("--clip", options->clip, "norm that gradients are clipped to; 0: none")
-      ->check(CLI::Range(0.0, 1e6))
-      ->capture_default_str();
-  command->add_option("--save-every", options->save_every, "steps between checkpoints")
-      ->check(CLI::Range(std::int64_t{1}, most))
-      ->capture_default_str();
-  command->add_option("--seed", options->seed, "of the rows' order and the depths drawn")
-      ->check(CLI::Range(most))
-      ->capture_default_str();
-  command->add_option("--device", options->device, "cpu or cuda")->capture_default_str();
-  command
-      ->add_option("--dtype", options->dtype,
-                   "of products: float32 or bfloat16; weights are kept in float32")
-      ->capture_default_str();
-  options->threads = available_cpus();
-  command->add_option("--threads", options->threads, "threads to compute with")
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
+  options->add_to(*command);
   add_example(*command,
               "fathom-torch train finetune --data data/prompts.jsonl --depths "
               "full,uniform:20,uniform:15 --distill --out runs/shallow");

@@ -17,21 +17,23 @@
 #include <nlohmann/json.hpp>
 
 #include "base/atomic_file.h"
-#include "base/available_cpus.h"
 #include "base/error.h"
 #include "base/progress.h"
 #include "base/sha256.h"
 #include "base/stopwatch.h"
 #include "cli/data_options.h"
 #include "cli/interrupt.h"
+#include "cli/logged_training.h"
 #include "cli/model_options.h"
 #include "cli/train_examples.h"
+#include "cli/training_options.h"
 #include "data/row_log.h"
 #include "formats/json_file.h"
 #include "model/controller_file.h"
 #include "model/model_hash.h"
 #include "train/batches.h"
 #include "train/controller_training.h"
+#include "train/early_stopping.h"
 
 namespace fathom {
 namespace {
@@ -42,7 +44,7 @@ using Json = nlohmann::ordered_json;
 constexpr std::uint64_t evaluations_per_epoch = 3;
 constexpr std::size_t largest_summary = std::size_t{1} << 20;
 
-struct Options {
+struct Options : TrainingOptions {
   ModelOption model;
   DataOptions data;
   std::string out;
@@ -51,31 +53,17 @@ struct Options {
   std::string backbone = "frozen";
   std::string target = "teacher";
   std::string cost_term = "mean";
-  double learning_rate = 5e-5;
   std::optional<double> controller_learning_rate;
-  double weight_decay = 0.01;
-  double clip = 1;
-  double warmup = 0.03;
   double epochs = 3;
-  std::size_t patience = 1;
+  std::uint64_t patience = 1;
   std::size_t held_out = 64;
-  std::size_t batch = 8;
-  std::size_t accumulate = 1;
-  std::size_t max_tokens = 512;
-  std::uint64_t save_every = 100;
-  std::uint64_t seed = 0;
-  std::string device = "cpu";
-  std::string dtype = "float32";
-  int threads = 0;
 };
 
 ControllerTrainingOptions training_options(const Options& options, double alpha,
                                            std::uint64_t steps) {
-  const auto warmup = static_cast<std::uint64_t>(options.warmup * static_cast<double>(steps));
   return {
-      .torch = {.device = parse_torch_device(options.device),
-                .type = parse_torch_type(options.dtype)},
-      .schedule = {.peak = options.learning_rate, .warmup = warmup, .steps = steps},
+      .torch = options.torch(),
+      .schedule = options.schedule(steps),
       .controller_learning_rate = options.controller_learning_rate.value_or(options.learning_rate),
       .weight_decay = options.weight_decay,
       .clip = options.clip,
@@ -102,18 +90,9 @@ Json description(const Options& options, const std::string& sha256) {
   json["cost_term"] = options.cost_term;
   json["epochs"] = options.epochs;
   json["patience"] = options.patience;
-  json["learning_rate"] = options.learning_rate;
   json["controller_learning_rate"] =
       options.controller_learning_rate.value_or(options.learning_rate);
-  json["warmup"] = options.warmup;
-  json["weight_decay"] = options.weight_decay;
-  json["clip"] = options.clip;
-  json["batch"] = options.batch;
-  json["accumulate"] = options.accumulate;
-  json["max_tokens"] = options.max_tokens;
-  json["device"] = options.device;
-  json["dtype"] = options.dtype;
-  json["seed"] = options.seed;
+  options.describe(json);
   return json;
 }
 
@@ -139,27 +118,6 @@ std::string evaluation_row(std::uint64_t step, const ControllerLoss& loss) {
   Json json{{"step", step}};
   json["evaluation"] = loss_json(loss);
   return json.dump();
-}
-
-// The steps and evaluations that a run before this one has logged. One that was killed goes on
-// after its last checkpoint; what it repeats gives what it gave.
-struct Logged {
-  std::uint64_t step = 0;
-  std::uint64_t evaluation = 0;
-
-  explicit Logged(const RowLog& log) {
-    log.read([&](const JsonLine& row) {
-      const std::uint64_t number = JsonFields(row.place, row.value).require_unsigned("step");
-      std::uint64_t& last = row.value.contains("evaluation") ? evaluation : step;
-      last = std::max(last, number);
-    });
-  }
-};
-
-// The best of the losses so far, from 0.
-std::size_t best_of(const std::vector<double>& evaluations) {
-  return static_cast<std::size_t>(std::min_element(evaluations.begin(), evaluations.end()) -
-                                  evaluations.begin());
 }
 
 /// The training for one alpha, in its folder.
@@ -194,24 +152,22 @@ class AlphaRun {
     if (error) throw FileError(folder_.string(), "", "cannot be made: " + error.message());
     const std::uint64_t of_epoch =
         epoch_steps(examples.size(), options_.batch, options_.accumulate);
-    const std::uint64_t steps = std::max<std::uint64_t>(
-        1, static_cast<std::uint64_t>(options_.epochs * static_cast<double>(of_epoch)));
+    const std::uint64_t steps = options_.steps_of(options_.epochs, examples.size());
     const bool is_folder = fs::is_directory(files.path);
     const bool joint = options_.backbone == "joint";
     ControllerTraining training(std::move(files), std::move(examples), std::move(held_out),
                                 training_options(options_, alpha_, steps));
     RowLog metrics(folder_ / "metrics.jsonl", R"({"step":)");
-    const Logged logged(metrics);
+    const LoggedTraining logged(metrics);
     const fs::path checkpoint = folder_ / "checkpoint";
-    std::vector<double> evaluations = training.load(checkpoint, described_.dump());
-    if (training.steps() > 0) {
+    if (training.load(checkpoint, described_.dump())) {
       fmt::print(stderr, "goes on after step {} of {}\n", training.steps(), steps);
     }
-    const auto ended = [&] {
-      return training.steps() >= steps ||
-             (!evaluations.empty() &&
-              evaluations.size() - 1 - best_of(evaluations) >= options_.patience);
-    };
+    EarlyStopping stopping(options_.patience);
+    for (const auto& [step, row] : logged.evaluations) {
+      if (step <= training.steps()) stopping.add(step, loss_in(row.at("evaluation"), "loss"));
+    }
+    const auto ended = [&] { return training.steps() >= steps || stopping.stops(); };
     Progress progress(fmt::format("steps at alpha {}", alpha_), steps, training.steps());
     while (!ended() && !stop) {
       const Stopwatch watch;
@@ -223,33 +179,31 @@ class AlphaRun {
       };
       if (thirds(report.step) > thirds(report.step - 1) || report.step == steps) {
         const ControllerLoss loss = training.evaluate();
-        if (report.step > logged.evaluation) {
+        if (!logged.evaluations.contains(report.step)) {
           metrics.append(evaluation_row(report.step, loss));
         }
-        evaluations.push_back(loss.loss);
         // Before the checkpoint: a run that is killed in between writes the same again.
-        if (best_of(evaluations) == evaluations.size() - 1) {
+        if (stopping.add(report.step, loss.loss)) {
           write_controllers(folder_ / "controller.safetensors",
                             {.controllers = training.controllers(),
                              .alpha = alpha_,
                              .model_sha256 = model_sha256_});
           if (joint) training.write_model(folder_ / (is_folder ? "model" : "model.gguf"));
         }
-        training.save(checkpoint, described_.dump(), evaluations);
+        training.save(checkpoint, described_.dump());
       } else if (report.step % options_.save_every == 0) {
-        training.save(checkpoint, described_.dump(), evaluations);
+        training.save(checkpoint, described_.dump());
       }
     }
     if (!ended()) {
-      training.save(checkpoint, described_.dump(), evaluations);
+      training.save(checkpoint, described_.dump());
       fmt::print(stderr, "stopped after step {} of {} at alpha {}; the same command goes on\n",
                  training.steps(), steps, alpha_);
       return false;
     }
     const Json summary{{"options", described_},
                        {"steps", training.steps()},
-                       {"evaluations", evaluations},
-                       {"best_evaluation", best_of(evaluations) + 1}};
+                       {"best_step", stopping.best_step().value_or(0)}};
     write_file_atomically(folder_ / "training.json", summary.dump(1) + "\n");
     fs::remove_all(checkpoint, error);
     return true;
@@ -269,11 +223,9 @@ class AlphaRun {
 
 int run(const Options& options) {
   if (options.out.empty()) throw InputError("train controllers needs --out DIR");
-  const std::vector<Example> rows = options.data.read();
-  if (rows.size() <= options.held_out) {
-    throw InputError(fmt::format("{} rows found; {} of them are held out, and none is left",
-                                 rows.size(), options.held_out));
-  }
+  std::vector<Example> rows = options.data.read();
+  const std::vector<Example> held_out =
+      hold_out(rows, options.held_out, options.seed, "--held-out");
   std::vector<double> alphas = options.alphas;
   std::sort(alphas.begin(), alphas.end());
   if (std::adjacent_find(alphas.begin(), alphas.end()) != alphas.end()) {
@@ -281,7 +233,7 @@ int run(const Options& options) {
   }
   set_torch_threads(options.threads);
   const StopFlag& stop = stop_on_interrupt();
-  std::optional<std::vector<TrainingExample>> examples;
+  std::vector<TrainingExample> examples, held_out_examples;
   std::optional<Json> described;
   std::string sha256;
   for (const double alpha : alphas) {
@@ -289,16 +241,14 @@ int run(const Options& options) {
     if (!described) {
       sha256 = model_sha256(files.path);
       described = description(options, sha256);
-      examples =
-          examples_of(rows, files, PromptMaker(files, options.data.format()), options.max_tokens);
+      const PromptMaker prompts(files, options.data.format());
+      examples = examples_of(rows, files, prompts, options.max_tokens);
+      held_out_examples = examples_of(held_out, files, prompts, options.max_tokens);
     }
     AlphaRun training(options, alpha, *described, sha256);
-    if (!training.is_there()) {
-      const auto middle = examples->end() - static_cast<std::ptrdiff_t>(options.held_out);
-      if (!training.run(std::move(files), {examples->begin(), middle}, {middle, examples->end()},
-                        stop)) {
-        return exit_interrupted;
-      }
+    if (!training.is_there() &&
+        !training.run(std::move(files), examples, held_out_examples, stop)) {
+      return exit_interrupted;
     }
     fmt::print("{}\n", training.controllers());
   }
@@ -345,9 +295,6 @@ Command add_train_controllers(CLI::App& train) {
                    "mean or sum over the layers of the probability to run them")
       ->check(CLI::IsMember({"mean", "sum"}))
       ->capture_default_str();
-  command->add_option("--learning-rate", options->learning_rate, "at its highest")
-      ->check(CLI::Range(1e-12, 1.0))
-      ->capture_default_str();
   command
       ->add_option("--controller-lr", options->controller_learning_rate,
                    "of the controllers; default: that of --learning-rate")
@@ -360,42 +307,12 @@ Command add_train_controllers(CLI::App& train) {
                    "evaluations, three an epoch, without a lower loss than before until it ends")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  command->add_option("--held-out", options->held_out, "the last N rows are to evaluate with")
-      ->check(CLI::Range(std::int64_t{1}, most))
-      ->capture_default_str();
-  command->add_option("--batch", options->batch, "rows that are computed together")
-      ->check(CLI::Range(1, 65536))
-      ->capture_default_str();
-  command->add_option("--accumulate", options->accumulate, "batches of a step")
-      ->check(CLI::Range(1, 65536))
-      ->capture_default_str();
-  command->add_option("--max-tokens", options->max_tokens, "of a row; a prompt gets a quarter")
-      ->check(CLI::Range(std::int64_t{4}, std::int64_t{1} << 20))
-      ->capture_default_str();
-  command->add_option("--warmup", options->warmup, "share of the steps over which rates rise")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  command->add_option("--weight-decay", options->weight_decay, "of matrices")
-      ->check(CLI::Range(0.0, 10.0))
-      ->capture_default_str();
-  command->add_option("--clip", options->clip, "norm that gradients are clipped to; 0: none")
-      ->check(CLI::Range(0.0, 1e6))
-      ->capture_default_str();
-  command->add_option("--save-every", options->save_every, "steps between checkpoints")
-      ->check(CLI::Range(std::int64_t{1}, most))
-      ->capture_default_str();
-  command->add_option("--seed", options->seed, "of the rows' order and the gates' draws")
-      ->check(CLI::Range(most))
-      ->capture_default_str();
-  command->add_option("--device", options->device, "cpu or cuda")->capture_default_str();
   command
-      ->add_option("--dtype", options->dtype,
-                   "of products: float32 or bfloat16; weights are kept in float32")
+      ->add_option("--held-out", options->held_out,
+                   "rows that are not trained on, to evaluate with")
+      ->check(CLI::Range(std::int64_t{1}, most))
       ->capture_default_str();
-  options->threads = available_cpus();
-  command->add_option("--threads", options->threads, "threads to compute with")
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str();
+  options->add_to(*command);
   add_example(*command,
               "fathom-torch train controllers --data rows.jsonl --alpha 2,4,6,10 --input hidden "
               "--out runs/controllers-hidden");

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/random.h"
 
 namespace fathom {
 
@@ -37,6 +38,21 @@ std::vector<TrainingExample> examples_of(const std::vector<Example>& rows, const
     fmt::print(stderr, "{} of {} rows were cut to {} tokens\n", cut, rows.size(), most);
   }
   return examples;
+}
+
+std::vector<Example> hold_out(std::vector<Example>& rows, std::size_t count, std::uint64_t seed,
+                              std::string_view option) {
+  if (count >= rows.size()) {
+    throw InputError(fmt::format("{} {}: expected fewer than the {} rows that there are", option,
+                                 count, rows.size()));
+  }
+  RandomStream random({.seed = seed, .purpose = RandomPurpose::split});
+  std::vector<Example> held_out;
+  for (; held_out.size() < count; rows.pop_back()) {
+    std::swap(rows[random.below(rows.size())], rows.back());
+    held_out.push_back(std::move(rows.back()));
+  }
+  return held_out;
 }
 
 }  // namespace fathom

@@ -1,12 +1,14 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "data/examples.h"
 #include "data/prompt_maker.h"
 #include "model/model_files.h"
-#include "train/finetuning.h"
+#include "train/training_example.h"
 
 namespace fathom {
 
@@ -16,5 +18,10 @@ namespace fathom {
 /// Throws InputError if a row has no prompt or no response.
 std::vector<TrainingExample> examples_of(const std::vector<Example>& rows, const ModelFiles& files,
                                          const PromptMaker& prompts, std::size_t max_tokens);
+
+/// Takes `count` rows that are not trained on, which depend on the seed alone, out of `rows`.
+/// Throws InputError that names `option` if that leaves none.
+std::vector<Example> hold_out(std::vector<Example>& rows, std::size_t count, std::uint64_t seed,
+                              std::string_view option);
 
 }  // namespace fathom

@@ -44,4 +44,8 @@ at::ScalarType torch_type(TorchType type) {
   throw std::logic_error("unknown type");
 }
 
+at::ScalarType master_type(TorchType type) {
+  return type == TorchType::float64 ? at::kDouble : at::kFloat;
+}
+
 }  // namespace fathom

@@ -10,5 +10,8 @@ namespace fathom {
 /// torch's words for ours. Throws InputError if there is no such device.
 at::Device torch_device(TorchDevice device);
 at::ScalarType torch_type(TorchType type);
+/// What weights in training are kept in. Products in bfloat16 still change weights in float32:
+/// their steps are smaller than bfloat16's.
+at::ScalarType master_type(TorchType type);
 
 }  // namespace fathom

@@ -12,12 +12,6 @@
 #include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
-#include "base/atomic_file.h"
-#include "base/error.h"
-#include "base/mapped_file.h"
-#include "formats/json_file.h"
 #include "formats/safetensors_writer.h"
 #include "nn/decoder.h"
 #include "nn/device.h"
@@ -27,6 +21,7 @@
 #include "train/adamw.h"
 #include "train/batches.h"
 #include "train/checkpoint_folder.h"
+#include "train/checkpoint_state.h"
 #include "train/tensor_file.h"
 #include "train/trained_model.h"
 
@@ -36,32 +31,13 @@ namespace {
 namespace fs = std::filesystem;
 
 // Files of a checkpoint.
-constexpr const char* state_file = "state.json";
 constexpr const char* weights_file = "weights.safetensors";
 constexpr const char* gates_file = "gates.safetensors";
 constexpr const char* optimizer_file = "optimizer.safetensors";
 constexpr const char* gate_optimizer_file = "gate_optimizer.safetensors";
-constexpr std::size_t largest_state = std::size_t{1} << 20;
 
 // In place of a step's number where rows are evaluated.
 constexpr std::uint64_t evaluation_draws = std::numeric_limits<std::uint32_t>::max();
-
-void require_examples(const std::vector<TrainingExample>& examples, const ModelConfig& config,
-                      const std::string& what) {
-  if (examples.empty()) throw InputError("there are no rows to " + what);
-  for (std::size_t i = 0; i < examples.size(); ++i) {
-    const TrainingExample& example = examples[i];
-    const std::string row = "row " + std::to_string(i + 1) + " to " + what;
-    if (example.prompt == 0 || example.prompt >= example.tokens.size()) {
-      throw InputError(row + ": expected a prompt and a response of at least one token each");
-    }
-    if (example.tokens.size() > config.context) {
-      throw InputError(row + ": " + std::to_string(example.tokens.size()) +
-                       " tokens found; the model has a context of " +
-                       std::to_string(config.context));
-    }
-  }
-}
 
 // How many tokens a loss is over.
 struct Counts {
@@ -94,9 +70,10 @@ class ControllerTraining::Implementation {
         held_out_(std::move(held_out)),
         options_(options),
         device_(torch_device(options_.torch.device)),
-        parameters_(files_.source, master_type(), device_),
+        parameters_(files_.source, master_type(options_.torch.type), device_),
         decoder_(files_.config, files_.tensors, parameters_, torch_type(options_.torch.type)),
-        gates_(files_.config, options_.input, at::TensorOptions(device_).dtype(master_type())) {
+        gates_(files_.config, options_.input,
+               at::TensorOptions(device_).dtype(master_type(options_.torch.type))) {
     require_examples(examples_, files_.config, "train on");
     require_examples(held_out_, files_.config, "evaluate with");
     const AdamWOptions adamw{.weight_decay = options_.weight_decay, .clip = options_.clip};
@@ -184,8 +161,7 @@ class ControllerTraining::Implementation {
     write_trained_model(path, files_, HostTensors(parameters_.all()).views());
   }
 
-  void save(const fs::path& folder, const std::string& description,
-            std::span<const double> evaluations) const {
+  void save(const fs::path& folder, const std::string& description) const {
     replace_folder(folder, [&](const fs::path& aside) {
       write_safetensors(aside / gates_file, HostTensors(gates_.parameters()).views(), {});
       write_safetensors(aside / gate_optimizer_file, HostTensors(gate_optimizer_->state()).views(),
@@ -194,26 +170,13 @@ class ControllerTraining::Implementation {
         write_safetensors(aside / weights_file, HostTensors(parameters_.all()).views(), {});
         write_safetensors(aside / optimizer_file, HostTensors(optimizer_->state()).views(), {});
       }
-      const nlohmann::ordered_json state{
-          {"steps", steps_},
-          {"description", description},
-          {"evaluations", std::vector<double>(evaluations.begin(), evaluations.end())}};
-      write_file_atomically(aside / state_file, state.dump(1) + "\n");
+      write_checkpoint_state(aside, steps_, description);
     });
   }
 
-  std::vector<double> load(const fs::path& folder, const std::string& description) {
-    if (!recover_folder(folder)) return {};
-    const std::string path = (folder / state_file).string();
-    const nlohmann::json state = read_json_object(path, largest_state);
-    const JsonFields fields(path, state);
-    const std::uint64_t steps = fields.require_unsigned("steps");
-    if (const std::string& found = fields.require_string("description"); found != description) {
-      fields.fail("description", "the training there is another one: " + found + " found, " +
-                                     description + " expected");
-    }
-    std::vector<double> evaluations =
-        fields.find_floats("evaluations").value_or(std::vector<double>{});
+  bool load(const fs::path& folder, const std::string& description) {
+    if (!recover_folder(folder)) return false;
+    const std::uint64_t steps = read_checkpoint_state(folder, description);
     read_tensors(folder / gates_file, gates_.parameters());
     read_tensors(folder / gate_optimizer_file, gate_optimizer_->state());
     if (optimizer_) {
@@ -221,16 +184,11 @@ class ControllerTraining::Implementation {
       read_tensors(folder / optimizer_file, optimizer_->state());
     }
     steps_ = steps;
-    return evaluations;
+    return true;
   }
 
  private:
   [[nodiscard]] bool joint() const { return options_.backbone == Backbone::joint; }
-
-  // Products in bfloat16 still change weights in float32: their steps are smaller than bfloat16's.
-  [[nodiscard]] at::ScalarType master_type() const {
-    return options_.torch.type == TorchType::float64 ? at::kDouble : at::kFloat;
-  }
 
   // What the sum of the probabilities is divided by. Where every response has one token there is
   // nothing to decide, and the sum is 0.
@@ -337,13 +295,12 @@ void ControllerTraining::write_model(const std::filesystem::path& path) const {
   implementation_->write_model(path);
 }
 
-void ControllerTraining::save(const std::filesystem::path& folder, const std::string& description,
-                              std::span<const double> evaluations) const {
-  implementation_->save(folder, description, evaluations);
+void ControllerTraining::save(const std::filesystem::path& folder,
+                              const std::string& description) const {
+  implementation_->save(folder, description);
 }
 
-std::vector<double> ControllerTraining::load(const std::filesystem::path& folder,
-                                             const std::string& description) {
+bool ControllerTraining::load(const std::filesystem::path& folder, const std::string& description) {
   return implementation_->load(folder, description);
 }
 

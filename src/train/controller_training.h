@@ -11,8 +11,9 @@
 #include "depth/skip_controllers.h"
 #include "model/model_files.h"
 #include "nn/torch_model.h"
-#include "train/finetuning.h"
 #include "train/schedule.h"
+#include "train/training_example.h"
+#include "train/training_target.h"
 
 namespace fathom {
 
@@ -89,12 +90,10 @@ class ControllerTraining {
   void write_model(const std::filesystem::path& path) const;
 
   /// Writes everything that is needed to go on as `folder`, with `description`, as
-  /// Finetuning::save() does. `evaluations` are losses on the rows held out so far.
-  void save(const std::filesystem::path& folder, const std::string& description,
-            std::span<const double> evaluations) const;
-  /// Goes on from there and gives the evaluations; does nothing and gives none if there is no
-  /// checkpoint. Throws FileError as Finetuning::load() does.
-  std::vector<double> load(const std::filesystem::path& folder, const std::string& description);
+  /// Finetuning::save() does.
+  void save(const std::filesystem::path& folder, const std::string& description) const;
+  /// Goes on from there, as Finetuning::load() does.
+  bool load(const std::filesystem::path& folder, const std::string& description);
 
  private:
   // Keeps torch's headers out of here.

@@ -10,18 +10,10 @@
 #include <map>
 #include <optional>
 #include <stdexcept>
-#include <system_error>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
-#include "base/atomic_file.h"
 #include "base/error.h"
-#include "base/mapped_file.h"
 #include "base/random.h"
-#include "formats/gguf.h"
-#include "formats/gguf_writer.h"
-#include "formats/safetensors.h"
 #include "formats/safetensors_writer.h"
 #include "model/gguf_names.h"
 #include "nn/decoder.h"
@@ -33,6 +25,9 @@
 #include "train/adamw.h"
 #include "train/batches.h"
 #include "train/checkpoint_folder.h"
+#include "train/checkpoint_state.h"
+#include "train/tensor_file.h"
+#include "train/trained_model.h"
 #include "train/weights_in_memory.h"
 
 namespace fathom {
@@ -41,58 +36,8 @@ namespace {
 namespace fs = std::filesystem;
 
 // Files of a checkpoint.
-constexpr const char* state_file = "state.json";
 constexpr const char* weights_file = "weights.safetensors";
 constexpr const char* optimizer_file = "optimizer.safetensors";
-constexpr std::size_t largest_state = std::size_t{1} << 20;
-
-// Tensors where their bytes can be read, in float32.
-class HostTensors {
- public:
-  explicit HostTensors(const std::map<std::string, at::Tensor>& tensors) {
-    for (const auto& [name, tensor] : tensors) {
-      const at::Tensor& host =
-          tensors_.emplace_back(tensor.detach().to(at::kCPU, at::kFloat).contiguous());
-      views_.push_back({.name = name,
-                        .type = TensorType::F32,
-                        .shape = std::vector<std::size_t>(host.sizes().begin(), host.sizes().end()),
-                        .bytes = std::as_bytes(std::span(host.data_ptr<float>(),
-                                                         static_cast<std::size_t>(host.numel())))});
-    }
-  }
-  [[nodiscard]] std::span<const TensorView> views() const { return views_; }
-
- private:
-  std::vector<at::Tensor> tensors_;
-  std::vector<TensorView> views_;
-};
-
-// Copies a file's tensors into those of the same names, all of which it must hold.
-void read_tensors(const fs::path& path, const std::map<std::string, at::Tensor>& tensors) {
-  const c10::NoGradGuard guard;
-  const TensorSource source = open_safetensors(path);
-  for (const auto& [name, tensor] : tensors) {
-    const std::vector<std::size_t> shape(tensor.sizes().begin(), tensor.sizes().end());
-    at::Tensor into = tensor;
-    into.copy_(read_tensor(source.require(name, shape)));
-  }
-}
-
-void require_examples(const std::vector<TrainingExample>& examples, const ModelConfig& config) {
-  if (examples.empty()) throw InputError("there are no rows to train on");
-  for (std::size_t i = 0; i < examples.size(); ++i) {
-    const TrainingExample& example = examples[i];
-    const std::string row = "row " + std::to_string(i + 1);
-    if (example.prompt == 0 || example.prompt >= example.tokens.size()) {
-      throw InputError(row + ": expected a prompt and a response of at least one token each");
-    }
-    if (example.tokens.size() > config.context) {
-      throw InputError(row + ": " + std::to_string(example.tokens.size()) +
-                       " tokens found; the model has a context of " +
-                       std::to_string(config.context));
-    }
-  }
-}
 
 }  // namespace
 
@@ -200,38 +145,21 @@ class Finetuning::Implementation {
     replace_folder(folder, [&](const fs::path& aside) {
       write_safetensors(aside / weights_file, HostTensors(trained_).views(), {});
       write_safetensors(aside / optimizer_file, HostTensors(optimizer_->state()).views(), {});
-      const nlohmann::ordered_json state{{"steps", steps_}, {"description", description}};
-      write_file_atomically(aside / state_file, state.dump(1) + "\n");
+      write_checkpoint_state(aside, steps_, description);
     });
   }
 
   bool load(const fs::path& folder, const std::string& description) {
     if (!recover_folder(folder)) return false;
-    const std::string path = (folder / state_file).string();
-    const auto state = nlohmann::json::parse(read_text_file(path, largest_state), nullptr, false);
-    if (!state.is_object() || !state.contains("steps") || !state["steps"].is_number_unsigned() ||
-        !state.contains("description") || !state["description"].is_string()) {
-      throw FileError(path, "", "expected an object with \"steps\" and \"description\"");
-    }
-    if (state["description"].get<std::string>() != description) {
-      throw FileError(
-          path, "description",
-          "the training there is another one: " + state["description"].get<std::string>() +
-              " found, " + description + " expected");
-    }
+    const std::uint64_t steps = read_checkpoint_state(folder, description);
     read_tensors(folder / weights_file, trained_);
     read_tensors(folder / optimizer_file, optimizer_->state());
-    steps_ = state["steps"].get<std::uint64_t>();
+    steps_ = steps;
     return true;
   }
 
   void write_model(const fs::path& path) const {
-    const HostTensors tensors(parameters_.all());
-    if (fs::is_directory(files_.path)) {
-      write_folder(path, tensors.views());
-    } else {
-      write_gguf(path, tensors.views());
-    }
+    write_trained_model(path, files_, HostTensors(parameters_.all()).views());
   }
 
   [[nodiscard]] ModelFiles trained_model() const {
@@ -274,13 +202,9 @@ class Finetuning::Implementation {
   }
 
  private:
-  // Products in bfloat16 still change weights in float32: their steps are smaller than bfloat16's.
-  [[nodiscard]] at::ScalarType master_type() const {
-    return options_.torch.type == TorchType::float64 ? at::kDouble : at::kFloat;
-  }
   // Of the model's own weights. Frozen ones are as the products take them.
   [[nodiscard]] at::ScalarType weight_type() const {
-    return options_.lora ? torch_type(options_.torch.type) : master_type();
+    return options_.lora ? torch_type(options_.torch.type) : master_type(options_.torch.type);
   }
 
   void begin_adapter() {
@@ -292,7 +216,7 @@ class Finetuning::Implementation {
           "out");
     }
     lora_.emplace(files_.config, options_.lora->rank, options_.lora->alpha, options_.seed,
-                  at::TensorOptions().dtype(master_type()).device(device_));
+                  at::TensorOptions().dtype(master_type(options_.torch.type)).device(device_));
     trained_ = lora_->by_name(files_.config);
     untrained_ = decoder_;
     decoder_ = untrained_->adapted(*lora_);
@@ -491,41 +415,6 @@ class Finetuning::Implementation {
   [[nodiscard]] static at::Tensor divergence(const at::Tensor& logits, const at::Tensor& full) {
     return at::kl_div(at::log_softmax(logits, -1), at::log_softmax(full, -1), at::Reduction::Sum,
                       /*log_target=*/true);
-  }
-
-  // The files of the model's own folder, but for its weights.
-  void write_folder(const fs::path& folder, std::span<const TensorView> tensors) const {
-    std::error_code error;
-    fs::create_directories(folder, error);
-    if (error) throw FileError(folder.string(), "", "cannot be made: " + error.message());
-    for (const auto& entry : fs::directory_iterator(files_.path)) {
-      const fs::path& from = entry.path();
-      const std::string extension = from.extension().string();
-      const bool index = from.filename().string().ends_with(".index.json");
-      if (index || (extension != ".json" && extension != ".jinja" && extension != ".txt")) continue;
-      fs::copy_file(from, folder / from.filename(), fs::copy_options::overwrite_existing, error);
-      if (error) throw FileError(from.string(), "", "cannot be copied: " + error.message());
-    }
-    write_safetensors(folder / "model.safetensors", tensors, {{"format", "pt"}});
-  }
-
-  // What the model's own file says, with the new weights in place of its own.
-  void write_gguf(const fs::path& path, std::span<const TensorView> tensors) const {
-    constexpr std::string_view file_type = "general.file_type";
-    const GgufFile file = GgufFile::open(files_.path);
-    GgufHeader header(file.find_unsigned("general.alignment").value_or(default_gguf_alignment));
-    for (const GgufEntry& entry : file.entries()) {
-      if (entry.key != file_type && entry.key != "general.quantization_version") {
-        header.add_entry(entry);
-      }
-    }
-    header.add_number(file_type, std::uint32_t{0});  // all in float32
-    for (const TensorView& tensor : tensors) {
-      header.add_tensor(tensor.name, tensor.type, tensor.shape);
-    }
-    GgufOutput output(path, header);
-    for (const TensorView& tensor : tensors) output.append(tensor.bytes);
-    output.commit();
   }
 
   ModelFiles files_;

@@ -9,7 +9,6 @@
 #include <string>
 #include <vector>
 
-#include "base/strong_types.h"
 #include "depth/route.h"
 #include "model/lora_adapter.h"
 #include "model/model_files.h"
@@ -17,20 +16,10 @@
 #include "nn/dropout_rates.h"
 #include "nn/torch_model.h"
 #include "train/schedule.h"
+#include "train/training_example.h"
+#include "train/training_target.h"
 
 namespace fathom {
-
-/// A row to train on: the prompt's tokens, then the response's, which alone count for the loss.
-struct TrainingExample {
-  std::vector<TokenId> tokens;
-  std::size_t prompt = 0;  ///< how many are the prompt's: at least one, and fewer than there are
-};
-
-/// What the response's predictions are held to.
-enum class TrainingTarget {
-  labels,      ///< cross-entropy on the response's tokens
-  full_model,  ///< KL from the predictions of the model at full depth before training
-};
 
 /// An adapter that is trained while the model's own weights stay as they are [Hu et al. 2021].
 struct LoraOptions {
