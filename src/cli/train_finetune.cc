@@ -2,6 +2,7 @@
 #include "cli/train_finetune.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -187,6 +188,7 @@ class GenerationScore {
                                            const std::vector<NamedRoute>& routes) const {
     ThreadTeam team(threads_);
     CpuModel model(training.trained_model(), Precision::fast, kernels(), team);
+    if (const auto adapter = training.trained_adapter()) model.set_adapter(*adapter);
     nlohmann::ordered_json scores = nlohmann::ordered_json::object();
     for (const NamedRoute& each : routes) scores[each.name] = mean_score(model, team, each.route);
     if (routes.empty()) {
@@ -253,7 +255,9 @@ class Evaluation {
     const double mean = sum / static_cast<double>(std::max<std::size_t>(1, routes_.size()));
     if (stopping_.add(training.steps(), mean)) training.save(folder_, described);
     nlohmann::ordered_json row{{"step", training.steps()}, {"evaluation", losses}, {"mean", mean}};
-    if (!generation_.empty()) row["rouge_l"] = generation_.run(training, routes_);
+    // Weights that are no numbers any more have no answers.
+    if (!generation_.empty() && std::isfinite(mean))
+      row["rouge_l"] = generation_.run(training, routes_);
     return row.dump();
   }
   // What a run that this one goes on from found.
@@ -321,9 +325,6 @@ int run_finetune(const Options& options) {
   if (options.eval_generate > options.eval_rows) {
     throw InputError(fmt::format("--eval-generate {}: expected at most the {} of --eval-rows",
                                  options.eval_generate, options.eval_rows));
-  }
-  if (options.eval_generate > 0 && options.lora_rank > 0) {
-    throw InputError("--eval-generate does not go with --lora-rank: the loss alone is measured");
   }
   std::vector<Example> rows = options.data.read();
   const std::vector<Example> held_out =

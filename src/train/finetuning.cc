@@ -172,30 +172,40 @@ class Finetuning::Implementation {
     return model;
   }
 
-  void write_adapter(const fs::path& folder, const std::string& base_sha256) const {
-    if (!lora_) throw std::logic_error("no adapter was trained");
-    const ModelConfig& config = files_.config;
+  [[nodiscard]] std::optional<LoraAdapter> trained_adapter() const {
+    if (!lora_) return std::nullopt;
     std::map<std::string, at::Tensor> tensors;
-    for (std::size_t i = 0; i < lora_->maps().size(); ++i) {
-      const LoraTensors& map = lora_->maps()[i];
-      tensors[std::to_string(i) + "a"] = map.a;
-      tensors[std::to_string(i) + "b"] = in_transformers_order(map);
+    for (const LoraTensors& map : lora_->maps()) {
+      tensors[factor_name(map, 'a')] = map.a;
+      tensors[factor_name(map, 'b')] = in_transformers_order(map);
     }
-    const HostTensors host(tensors);
-    std::map<std::string, TensorView> views;
-    for (const TensorView& view : host.views()) views[view.name] = view;
+    LoraAdapter adapter{.path = "adapter in training",
+                        .settings = {.rank = options_.lora->rank,
+                                     .alpha = options_.lora->alpha,
+                                     .rows = options_.lora->rows},
+                        .layers = std::vector<LoraLayer>(files_.config.layers),
+                        .source = weights_in_memory(tensors)};
+    for (const LoraTensors& map : lora_->maps()) {
+      adapter.layers[map.layer.index()][map.role] =
+          LoraFactors{.a = *adapter.source.find(factor_name(map, 'a')),
+                      .b = *adapter.source.find(factor_name(map, 'b')),
+                      .scale = static_cast<float>(lora_->scale())};
+    }
+    return adapter;
+  }
+
+  void write_adapter(const fs::path& folder, const std::string& base_sha256) const {
+    const std::optional<LoraAdapter> adapter = trained_adapter();
+    if (!adapter) throw std::logic_error("no adapter was trained");
     std::vector<LoraOutput> factors;
-    for (std::size_t i = 0; i < lora_->maps().size(); ++i) {
-      const LoraTensors& map = lora_->maps()[i];
-      factors.push_back({.layer = map.layer,
-                         .role = map.role,
-                         .a = views.at(std::to_string(i) + "a"),
-                         .b = views.at(std::to_string(i) + "b")});
+    for (const LoraTensors& map : lora_->maps()) {
+      const LoraFactors& of_map = *adapter->layers[map.layer.index()][map.role];
+      factors.push_back({.layer = map.layer, .role = map.role, .a = of_map.a, .b = of_map.b});
     }
-    write_lora_adapter(folder, config,
-                       {.rank = options_.lora->rank,
-                        .alpha = options_.lora->alpha,
-                        .rows = options_.lora->rows,
+    write_lora_adapter(folder, files_.config,
+                       {.rank = adapter->settings.rank,
+                        .alpha = adapter->settings.alpha,
+                        .rows = adapter->settings.rows,
                         .base_sha256 = base_sha256,
                         .base_model = fs::is_directory(files_.path) ? files_.path : files_.name},
                        factors);
@@ -225,6 +235,11 @@ class Finetuning::Implementation {
   // Whether what is trained leaves prompts as they were.
   [[nodiscard]] bool responses_alone() const {
     return options_.lora && options_.lora->rows == AdapterRows::routed;
+  }
+
+  static std::string factor_name(const LoraTensors& map, char factor) {
+    return std::to_string(map.layer.value) + "." + std::to_string(static_cast<int>(map.role)) +
+           factor;
   }
 
   // B with its outputs as transformers' modules have them: GGUF files may have the rows of query
@@ -466,6 +481,10 @@ void Finetuning::write_model(const std::filesystem::path& path) const {
 }
 
 ModelFiles Finetuning::trained_model() const { return implementation_->trained_model(); }
+
+std::optional<LoraAdapter> Finetuning::trained_adapter() const {
+  return implementation_->trained_adapter();
+}
 
 void Finetuning::write_adapter(const std::filesystem::path& folder,
                                const std::string& base_sha256) const {

@@ -88,6 +88,9 @@ class Finetuning {
   /// The model with its weights of now, copied, for whoever runs models: what was opened, if an
   /// adapter is trained.
   [[nodiscard]] ModelFiles trained_model() const;
+  /// The adapter with its factors of now, copied, to set on that model; none if weights are
+  /// trained.
+  [[nodiscard]] std::optional<LoraAdapter> trained_adapter() const;
 
   /// Writes everything that is needed to go on as `folder`. A kill at any moment leaves this
   /// checkpoint or the one before it (train/checkpoint_folder.h). `description` says what the
