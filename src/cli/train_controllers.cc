@@ -290,7 +290,8 @@ int run(const Options& options) {
       sha256 = model_sha256(files.path);
       described = description(options, sha256);
       examples =
-          examples_of(rows, files, PromptMaker(files, options.data.format()), options.max_tokens);
+          examples_of(rows, files, PromptMaker(files, options.data.format()), options.max_tokens,
+                      [](const std::string& line) { fmt::print(stderr, "{}\n", line); });
     }
     AlphaRun training(options, alpha, *described, sha256);
     if (!training.is_there()) {
