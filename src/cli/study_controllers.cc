@@ -63,9 +63,9 @@ int run(const Options& options) {
   // The model that the others are compared by; frozen backbones share it.
   RunningModel shared(options.model, options.engine);
   const StopFlag& stop = stop_on_interrupt();
-  RunFolder folder = open_run(
-      options.out, run_config("controllers", options.data, options.model, options.engine,
-                              shared.model(), examples, to_json(study), options.command_line));
+  RunFolder folder =
+      open_run(options.out, run_config("controllers", options.data, options.model, options.engine,
+                                       shared, examples, to_json(study), options.command_line));
   for (const CellFiles& files : cells) {
     if (is_answered(folder, files.cell, examples.size())) continue;
     bool whole = false;

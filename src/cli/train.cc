@@ -138,6 +138,21 @@ std::optional<LoraOptions> lora_of(const Options& options, std::vector<NamedRout
   return lora;
 }
 
+// Takes the rows that are not trained on, which depend on the seed alone, out of `rows`.
+std::vector<Example> hold_out(std::vector<Example>& rows, std::size_t count, std::uint64_t seed) {
+  if (count >= rows.size()) {
+    throw InputError(fmt::format("--eval-rows {}: expected fewer than the {} rows that there are",
+                                 count, rows.size()));
+  }
+  RandomStream random({.seed = seed, .purpose = RandomPurpose::split});
+  std::vector<Example> held_out;
+  for (; held_out.size() < count; rows.pop_back()) {
+    std::swap(rows[random.below(rows.size())], rows.back());
+    held_out.push_back(std::move(rows.back()));
+  }
+  return held_out;
+}
+
 // What two runs must have in common for one to go on where the other stopped.
 std::string description(const Options& options, const std::string& model_hash, std::size_t ranks) {
   nlohmann::ordered_json json{{"model", model_hash},

@@ -271,6 +271,18 @@ at::Tensor Decoder::attend(LayerIndex layer, const at::Tensor& query, const at::
   return attended.transpose(1, 2).reshape({-1, integer(config_.query_width())});
 }
 
+// Heads that share keys get copies of them: the fused attention of GPUs that takes a mask shares
+// none.
+at::Tensor Decoder::attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
+                           const at::Tensor& value, const at::Tensor& visible) const {
+  const std::int64_t shared = integer(config_.heads / config_.kv_heads);
+  const at::Tensor attended = at::scaled_dot_product_attention(
+      query.transpose(1, 2), shared == 1 ? key : key.repeat_interleave(shared, 1),
+      shared == 1 ? value : value.repeat_interleave(shared, 1), visible, 0.0, false,
+      config_.attention[layer.index()].scale);
+  return attended.transpose(1, 2).reshape({-1, integer(config_.query_width())});
+}
+
 // As it is written down: torch's fused attention of CPUs has no dropout, and torch's own draws
 // depend on a generator that all share.
 at::Tensor Decoder::attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,

@@ -105,7 +105,11 @@ class Decoder {
   /// all positions up to the last query's. Gives [sequences * rows][heads * head_dim].
   [[nodiscard]] at::Tensor attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
                                   const at::Tensor& value, std::int64_t first) const;
-  /// Likewise, with dropout, of which each sequence is a part of 1.
+  /// Likewise for rows at any positions, of which `visible` [sequences][1][rows][positions] says
+  /// what they see.
+  [[nodiscard]] at::Tensor attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
+                                  const at::Tensor& value, const at::Tensor& visible) const;
+  /// As the first, with dropout, of which each sequence is a part of 1.
   [[nodiscard]] at::Tensor attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
                                   const at::Tensor& value, std::int64_t first,
                                   const PartedDropout& dropout) const;

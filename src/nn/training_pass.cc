@@ -5,11 +5,13 @@
 #include <ATen/ops/ones.h>
 #include <algorithm>
 #include <c10/core/GradMode.h>
+#include <map>
 #include <memory>
 #include <stdexcept>
 #include <vector>
 
 #include "nn/index_tensor.h"
+#include "nn/padded_attention.h"
 
 namespace fathom {
 namespace {
@@ -20,12 +22,16 @@ std::int64_t integer(std::size_t n) { return static_cast<std::int64_t>(n); }
 class Pass {
  public:
   Pass(const Decoder& decoder, std::span<const TrainingSequence> sequences,
-       const PassMemory* prompts, const Dropout* dropout)
+       const PassMemory* prompts, const Dropout* dropout,
+       std::optional<AttentionCalls> attention = std::nullopt)
       : decoder_(decoder),
         sequences_(sequences),
         prompts_(prompts),
         dropout_(dropout),
-        device_(decoder.device()) {
+        device_(decoder.device()),
+        calls_(attention.value_or(device_.is_cuda() ? AttentionCalls::padded
+                                                    : AttentionCalls::by_length)) {
+    if (dropout != nullptr && dropout->rates().attention > 0) calls_ = AttentionCalls::by_length;
     std::vector<std::int64_t> tokens;
     std::vector<std::int64_t> positions;
     for (const TrainingSequence& sequence : sequences) {
@@ -181,6 +187,18 @@ class Pass {
       memory_->keys.push_back(inputs.key);
       memory_->values.push_back(inputs.value);
     }
+    const at::Tensor attended = calls_ == AttentionCalls::padded ? attend_padded(layer, inputs)
+                                                                 : attend_by_length(layer, inputs);
+    if (dropout_ == nullptr) return decoder_.finish(layer, states, attended, nullptr);
+    std::vector<Dropout::Part> parts;
+    for (std::size_t s = 0; s < sequences_.size(); ++s) {
+      parts.push_back({sequences_[s].row, counts_[s]});
+    }
+    const PartedDropout dropout{*dropout_, parts};
+    return decoder_.finish(layer, states, attended, &dropout);
+  }
+
+  [[nodiscard]] at::Tensor attend_by_length(LayerIndex layer, const AttentionInputs& inputs) const {
     // Split once: a view of each part would have a gradient of the whole's size.
     const std::vector<Group> parts = groups();
     std::vector<std::int64_t> rows;
@@ -213,14 +231,38 @@ class Pass {
       attended.push_back(
           decoder_.attend(layer, query, key, value, first, PartedDropout{*dropout_, sequences}));
     }
-    const at::Tensor all = attended.size() == 1 ? attended.front() : at::cat(attended);
-    if (dropout_ == nullptr) return decoder_.finish(layer, states, all, nullptr);
-    std::vector<Dropout::Part> running;
-    for (std::size_t s = 0; s < sequences_.size(); ++s) {
-      running.push_back({sequences_[s].row, counts_[s]});
+    return attended.size() == 1 ? attended.front() : at::cat(attended);
+  }
+
+  [[nodiscard]] at::Tensor attend_padded(LayerIndex layer, const AttentionInputs& inputs) const {
+    const PaddedAttention& padded = padding();
+    const auto keys = [&](const at::Tensor& own, const std::vector<at::Tensor>* prompts) {
+      const at::Tensor table = prompts == nullptr ? own : at::cat({own, (*prompts)[layer.index()]});
+      return padded.pad_keys(table).transpose(1, 2);
+    };
+    const auto& window = decoder_.config().attention[layer.index()].window;
+    return padded.unpad(
+        decoder_.attend(layer, padded.pad_rows(inputs.query),
+                        keys(inputs.key, prompts_ != nullptr ? &prompts_->keys : nullptr),
+                        keys(inputs.value, prompts_ != nullptr ? &prompts_->values : nullptr),
+                        padded.visible(window ? std::optional(integer(*window)) : std::nullopt)));
+  }
+
+  // Of the running rows. Layers that the same rows run share it.
+  [[nodiscard]] const PaddedAttention& padding() const {
+    const auto found = paddings_.find(counts_);
+    if (found != paddings_.end()) return found->second;
+    std::vector<SequenceRows> rows;
+    std::int64_t own = 0;
+    for (std::size_t s = 0; s < counts_.size(); ++s) {
+      if (counts_[s] == 0) continue;
+      const std::int64_t first = integer(before(sequences_[s]));
+      const std::int64_t prompt =
+          prompts_ != nullptr ? integer(running_.size()) + prompts_->begins[s] : 0;
+      rows.push_back({.count = counts_[s], .first = first, .prompt = prompt, .own = own});
+      own += counts_[s];
     }
-    const PartedDropout dropout{*dropout_, running};
-    return decoder_.finish(layer, states, all, &dropout);
+    return paddings_.emplace(counts_, PaddedAttention(rows, device_)).first->second;
   }
 
   const Decoder& decoder_;
@@ -229,12 +271,14 @@ class Pass {
   const Dropout* dropout_;
   PassMemory* memory_ = nullptr;
   at::Device device_;
+  AttentionCalls calls_;
   std::vector<std::int64_t> begins_;  // the first row of each sequence
   std::vector<std::int64_t> routed_;  // the response's rows
   at::Tensor tokens_, positions_;
   std::vector<RotaryAngles> angles_;
   std::vector<at::Tensor> entering_;  // what layers begin with, if it is kept
   std::uint64_t layers_run_ = 0;
+  mutable std::map<std::vector<std::int64_t>, PaddedAttention> paddings_;  // by counts
   // Of the layer at hand.
   std::vector<std::int64_t> running_;
   std::vector<std::int64_t> counts_;
@@ -274,7 +318,8 @@ TrainingStates run_response_pass(const Decoder& decoder,
 
 DetachedPass run_detached_pass(const Decoder& decoder, std::span<const TrainingSequence> sequences,
                                const DetachedPassOptions& options) {
-  const auto pass = std::make_shared<Pass>(decoder, sequences, options.prompts, options.dropout);
+  const auto pass = std::make_shared<Pass>(decoder, sequences, options.prompts, options.dropout,
+                                           options.attention);
   const bool recomputed = options.activations == ActivationStorage::recomputed;
   const TrainingStates run = recomputed ? pass->run_without_gradients() : pass->run(nullptr);
   DetachedPass detached{.states = run.states.detach().set_requires_grad(true),

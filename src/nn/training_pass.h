@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 
 #include "base/strong_types.h"
@@ -45,8 +46,8 @@ struct PassMemory {
 
 /// Runs whole sequences with gradients, packed: there is no padding. On routes, layers are computed
 /// for the rows that run them and for no others, and rows see what they would in
-/// LanguageModel::forward. Neighbours that run equally many rows share a call of attention, so
-/// sequences of equal length belong side by side.
+/// LanguageModel::forward. On a CPU neighbours that run equally many rows share a call of
+/// attention, so sequences of equal length belong side by side.
 TrainingStates run_training_pass(const Decoder& decoder,
                                  std::span<const TrainingSequence> sequences);
 /// Likewise; the sequences must have no routes, and `memory` is filled.
@@ -60,10 +61,18 @@ TrainingStates run_response_pass(const Decoder& decoder,
                                  std::span<const TrainingSequence> sequences,
                                  const PassMemory& memory);
 
+/// How sequences of different lengths share calls of attention.
+enum class AttentionCalls {
+  by_length,  ///< a call for neighbours of equal length, which suits CPUs
+  padded,     ///< one call for all (nn/padded_attention.h), which suits GPUs
+};
+
 struct DetachedPassOptions {
   const PassMemory* prompts = nullptr;  ///< as in run_response_pass(); null: whole sequences
   const Dropout* dropout = nullptr;
   ActivationStorage activations = ActivationStorage::kept;
+  /// None: what suits the device. Attention with dropout is always by length.
+  std::optional<AttentionCalls> attention;
 };
 
 /// A pass whose gradients come in two parts: those of what is computed from the states reach

@@ -245,6 +245,47 @@ TEST_P(TrainingPassTest, RecomputedActivationsGiveTheSameBits) {
   }
 }
 
+// However sequences share calls of attention, states and gradients are the same but for rounding.
+TEST_P(TrainingPassTest, PaddedAttentionEqualsThatByLength) {
+  const GoldenFamily golden(GetParam());
+  Trainable model(golden_families() / GetParam(), at::kDouble);
+  const Route route = Route::uniform(2, model.files.config.depth());
+  auto sequences = three_sequences(golden, &route);
+  PassMemory memory;
+  std::vector<TrainingSequence> prompts = sequences;
+  for (TrainingSequence& prompt : prompts) prompt.route = nullptr;
+  {
+    const c10::NoGradGuard guard;
+    run_training_pass(model.decoder, prompts, memory);
+  }
+  for (const PassMemory* const each :
+       {static_cast<const PassMemory*>(nullptr), static_cast<const PassMemory*>(&memory)}) {
+    const auto run = [&](AttentionCalls calls) {
+      return run_detached_pass(model.decoder, sequences, {.prompts = each, .attention = calls});
+    };
+    const DetachedPass by_length = run(AttentionCalls::by_length);
+    const DetachedPass padded = run(AttentionCalls::padded);
+    EXPECT_EQ(padded.layers_run, by_length.layers_run);
+    EXPECT_LT((padded.states - by_length.states).abs().max().item<double>(), 1e-10);
+    std::map<std::string, at::Tensor> gradients;
+    for (const DetachedPass* const pass : {&by_length, &padded}) {
+      for (auto& [name, tensor] : model.parameters.all()) tensor.mutable_grad() = at::Tensor();
+      // Any function of the states that treats none alike.
+      (pass->states * pass->states.detach().sin()).sum().backward();
+      pass->backward();
+      for (const auto& [name, tensor] : model.parameters.all()) {
+        if (!tensor.grad().defined()) continue;
+        const auto [found, is_new] = gradients.try_emplace(name, tensor.grad());
+        if (is_new) continue;
+        const double scale = 1 + tensor.grad().abs().max().item<double>();
+        EXPECT_LT((found->second - tensor.grad()).abs().max().item<double>(), 1e-10 * scale)
+            << name;
+      }
+    }
+    EXPECT_FALSE(gradients.empty());
+  }
+}
+
 // A sequence that layers are dropped for leaves them out, its prompt too.
 TEST_P(TrainingPassTest, DroppedLayersRunNoRow) {
   const GoldenFamily golden(GetParam());
