@@ -39,9 +39,9 @@ class TrainRanksTest(ProgramTest):
         self.data = self.folder / "rows.jsonl"
         self.data.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
-    def command(self, out, *options, model=MODEL):
+    def command(self, out, *options, model=MODEL, learning_rate=0.01):
         return list(map(str, ["train", "finetune", "--model", model, "--data", self.data, "--out", self.folder / out, "--max-tokens", 48,
-                           "--learning-rate", 0.01, "--threads", 1, *options]))
+                           "--learning-rate", learning_rate, "--threads", 1, *options]))
 
     def start(self, *commands):
         """Starts ranks, one a command, together."""
@@ -96,12 +96,12 @@ class TrainRanksTest(ProgramTest):
         self.assertEqual(len(found), 1)
         return found[0].read_bytes()
 
-    def is_one_with_twice_the_batch(self, *options, model=MODEL):
+    def is_one_with_twice_the_batch(self, *options, **choice):
         """Two ranks and one rank with twice the batch see the same rows, losses and gradients."""
         common = ("--steps", 12, "--accumulate", 2, "--eval-rows", 5, "--eval-every", 4, *options)
-        two = self.command("two", "--batch", 2, *common, model=model)
+        two = self.command("two", "--batch", 2, *common, **choice)
         self.ranks_end(self.start(two, two), 0)
-        self.fathom_ok(*self.command("one", "--batch", 4, *common, model=model))
+        self.fathom_ok(*self.command("one", "--batch", 4, *common, **choice))
         two, one = self.metrics("two"), self.metrics("one")
         self.assertEqual(len(two), 16)
         self.assertEqual(len(one), 16)
@@ -128,7 +128,7 @@ class TrainRanksTest(ProgramTest):
         self.is_one_with_twice_the_batch("--depths", "uniform:2,first:3", "--lora-rank", 2)
 
     def test_dropout_is_drawn_by_row(self):
-        self.is_one_with_twice_the_batch("--learning-rate", 0.003, model=GOLDEN / "families" / "gpt2")
+        self.is_one_with_twice_the_batch("--raw", model=GOLDEN / "families" / "gpt2", learning_rate=0.003)
 
     def ends_and_goes_on(self, end_one, code):
         """Ends one of two ranks after a step: the run ends, and the same command goes on to the bytes of an undisturbed run."""

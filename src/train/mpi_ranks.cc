@@ -1,4 +1,5 @@
 // Ranks connected by MPI. mpi_missing.cc stands in where there is no MPI library.
+#include <ATen/core/Tensor.h>
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>

@@ -1,9 +1,13 @@
 #pragma once
 
-#include <ATen/core/Tensor.h>
-#include <cstdint>
+#include <cstddef>
 #include <span>
 #include <string>
+
+// Declared only: the command line has ranks, too, and is compiled without torch's headers.
+namespace at {
+class Tensor;
+}
 
 namespace fathom {
 
