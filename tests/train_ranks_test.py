@@ -130,19 +130,19 @@ class TrainRanksTest(ProgramTest):
     def test_dropout_is_drawn_by_row(self):
         self.is_one_with_twice_the_batch("--raw", model=GOLDEN / "families" / "gpt2", learning_rate=0.003)
 
-    def ends_and_goes_on(self, end_one, code):
-        """Ends one of two ranks after a step: the run ends, and the same command goes on to the bytes of an undisturbed run."""
+    def ends_and_goes_on(self, signals, codes):
+        """Sends one of two ranks a signal after some step: the run ends, and the same command goes on to the bytes of an undisturbed run."""
         options = ("--steps", 30, "--batch", 2, "--save-every", 3, "--depths", "uniform:2,full")
         whole = self.command("whole", *options)
         self.ranks_end(self.start(whole, whole), 0)
-        for rank in (0, 1):
+        for rank, sent in enumerate(signals):
             out = f"ended-{rank}"
             command = self.command(out, *options)
             process = self.start(command, command)
             self.wait_for_step(process, out, 8 + rank)
-            os.kill(self.rank_processes(process)[rank], end_one)
+            os.kill(self.rank_processes(process)[rank], sent)
             begin = time.monotonic()
-            self.ranks_end(process, *code)
+            self.ranks_end(process, *codes)
             self.assertLess(time.monotonic() - begin, 20)
             self.assertFalse((self.folder / out / "model").exists())
             said = self.ranks_end(self.start(command, command), 0)
@@ -151,10 +151,10 @@ class TrainRanksTest(ProgramTest):
             self.assertTrue(self.weights(out) == self.weights("whole"))
 
     def test_a_rank_that_dies_ends_all(self):
-        self.ends_and_goes_on(signal.SIGKILL, range(1, 256))
+        self.ends_and_goes_on((signal.SIGKILL, signal.SIGKILL), range(1, 256))
 
-    def test_an_interrupt_of_one_rank_stops_all_after_the_same_step(self):
-        self.ends_and_goes_on(signal.SIGINT, [130])
+    def test_a_signal_to_one_rank_stops_all_after_the_same_step(self):
+        self.ends_and_goes_on((signal.SIGINT, signal.SIGUSR1), [130])
 
     def test_an_error_of_one_rank_ends_all(self):
         right = self.command("out", "--steps", 4)

@@ -462,7 +462,7 @@ int run_finetune(const Options& options, Ranks& ranks) {
     if (metrics && (!evaluated || *evaluated < training.steps())) metrics->append(row);
   };
   if (training.steps() == 0 && !evaluated) evaluate();
-  const StopFlag& stop = stop_on_interrupt();
+  const StopFlag& stop = stop_on_interrupt_or_launcher();
   std::optional<Progress> progress;
   if (ranks.is_first()) progress.emplace("steps", steps, training.steps());
   // They stop after the same step, whichever of them was told to.

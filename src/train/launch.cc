@@ -44,8 +44,8 @@ std::unique_ptr<Ranks> open_ranks() {
     ranks = open_mpi_ranks();
     if (ranks == nullptr && started > 1) {
       throw InputError("this is one of " + std::to_string(started) +
-                       " processes, but fathom-torch was built without MPI: expected one, or a "
-                       "build with an MPI library's development package installed");
+                       " processes, but fathom-torch was built without MPI; expected one process, "
+                       "or a build where an MPI library is installed");
     }
   }
   if (ranks == nullptr) ranks = std::make_unique<OneRank>();
