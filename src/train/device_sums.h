@@ -15,8 +15,8 @@ class DeviceSums {
   DeviceSums(const DeviceSums&) = delete;
   DeviceSums& operator=(const DeviceSums&) = delete;
 
-  /// As Ranks::begin_sum(): the sum follows what was computed so far, and what is computed next
-  /// does not wait for it.
+  /// As TensorExchange::begin_sum(): the sum follows what was computed so far, and what is computed
+  /// next does not wait for it.
   virtual void begin_sum(const at::Tensor& tensor) = 0;
   /// What is computed next follows the sums that were begun.
   virtual void finish() = 0;

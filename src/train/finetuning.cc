@@ -35,6 +35,7 @@
 #include "train/batches.h"
 #include "train/checkpoint_folder.h"
 #include "train/gradient_sum.h"
+#include "train/tensor_exchange.h"
 #include "train/weights_in_memory.h"
 
 namespace fathom {
@@ -103,7 +104,8 @@ class Finetuning::Implementation {
   // Null: there is one rank.
   Implementation(ModelFiles files, std::vector<TrainingExample> examples, FinetuningOptions options,
                  Ranks* ranks)
-      : ranks_(ranks != nullptr ? *ranks : one_rank_),
+      : alone_(ranks == nullptr ? one_rank() : nullptr),
+        ranks_(ranks != nullptr ? *ranks : *alone_),
         files_(std::move(files)),
         examples_(std::move(examples)),
         options_(std::move(options)),
@@ -224,8 +226,8 @@ class Finetuning::Implementation {
   bool load(const fs::path& folder, const std::string& description) {
     if (!ranks_.any(ranks_.is_first() && read_checkpoint(folder, description))) return false;
     steps_ = std::stoull(ranks_.broadcast(std::to_string(steps_)));
-    for (const auto& [name, tensor] : trained_) ranks_.broadcast(tensor.detach());
-    for (const auto& [name, tensor] : optimizer_->state()) ranks_.broadcast(tensor);
+    for (const auto& [name, tensor] : trained_) ranks_.tensors().broadcast(tensor.detach());
+    for (const auto& [name, tensor] : optimizer_->state()) ranks_.tensors().broadcast(tensor);
     return true;
   }
 
@@ -382,7 +384,8 @@ class Finetuning::Implementation {
   // Whatever is trained but lies in no layer.
   [[nodiscard]] std::vector<at::Tensor> trained_elsewhere() const {
     std::vector<at::Tensor> tensors;
-    for (const auto& [name, tensor] : trained_) {
+    for (const auto& each : trained_) {
+      const at::Tensor& tensor = each.second;
       const bool in_layer = std::ranges::any_of(layers_, [&](const auto& layer) {
         return std::ranges::any_of(layer,
                                    [&](const at::Tensor& other) { return other.is_same(tensor); });
@@ -585,7 +588,7 @@ class Finetuning::Implementation {
     output.commit();
   }
 
-  OneRank one_rank_;
+  std::unique_ptr<Ranks> alone_;  // unless it is one of several
   Ranks& ranks_;
   ModelFiles files_;
   std::vector<TrainingExample> examples_;

@@ -7,6 +7,8 @@
 #include <torch/csrc/autograd/variable.h>
 #include <utility>
 
+#include "train/tensor_exchange.h"
+
 namespace fathom {
 namespace {
 
@@ -100,9 +102,9 @@ class Hook final : public torch::autograd::PostAccumulateGradHook {
 // they come at all: the layers' from the last to the first, then the others'.
 class GradientSum::Implementation {
  public:
-  Implementation(Ranks& ranks, std::span<const std::vector<at::Tensor>> layers,
+  Implementation(TensorExchange& exchange, std::span<const std::vector<at::Tensor>> layers,
                  std::span<const at::Tensor> others)
-      : ranks_(ranks), others_(others) {
+      : exchange_(exchange), others_(others) {
     for (const std::vector<at::Tensor>& layer : layers) layers_.emplace_back(layer);
     state_.resize(layers_.size());
     for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
@@ -141,7 +143,7 @@ class GradientSum::Implementation {
     }
     begin_sums();
     if (!others_.empty()) begin_sum(others_);
-    ranks_.finish_sums();
+    exchange_.finish_sums();
     for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
       if (state_[layer] == State::begun) layers_[layer].give();
     }
@@ -174,10 +176,10 @@ class GradientSum::Implementation {
   }
   void begin_sum(Bucket& bucket) {
     bucket.complete();
-    ranks_.begin_sum(bucket.sum());
+    exchange_.begin_sum(bucket.sum());
   }
 
-  Ranks& ranks_;
+  TensorExchange& exchange_;
   std::vector<Bucket> layers_;
   Bucket others_;
   std::vector<State> state_;  // of the layers
@@ -187,7 +189,8 @@ class GradientSum::Implementation {
 
 GradientSum::GradientSum(Ranks& ranks, std::span<const std::vector<at::Tensor>> layers,
                          std::span<const at::Tensor> others) {
-  if (ranks.size() > 1) implementation_ = std::make_unique<Implementation>(ranks, layers, others);
+  if (ranks.size() == 1) return;
+  implementation_ = std::make_unique<Implementation>(ranks.tensors(), layers, others);
 }
 
 GradientSum::~GradientSum() = default;

@@ -5,17 +5,20 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <functional>
+#include <memory>
 #include <stdexcept>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "train/tensor_exchange.h"
+
 namespace fathom {
 namespace {
 
 // The first of two ranks. `other` changes what it sums into the sum.
-class FirstOfTwo final : public Ranks {
+class FirstOfTwo final : public Ranks, public TensorExchange {
  public:
   using Other = std::function<void(at::Tensor& tensor, std::size_t number)>;
   explicit FirstOfTwo(Other other) : other_(std::move(other)) {}
@@ -28,6 +31,7 @@ class FirstOfTwo final : public Ranks {
     for (; finished_ < begun_.size(); ++finished_) other_(begun_[finished_], finished_);
   }
   void sum(std::span<double> /*values*/) override {}
+  [[nodiscard]] TensorExchange& tensors() override { return *this; }
   void broadcast(const at::Tensor& /*tensor*/) override {}
   [[nodiscard]] std::string broadcast(const std::string& text) override { return text; }
   [[noreturn]] void abort(int /*exit_code*/) override { throw std::logic_error("aborted"); }
@@ -143,8 +147,8 @@ TEST(GradientSum, RefusesGradientsThatComeTwice) {
 
 TEST(GradientSum, OfOneRankDoesNothing) {
   const Chain chain;
-  OneRank ranks;
-  GradientSum sum(ranks, chain.layers, chain.others);
+  const std::unique_ptr<Ranks> ranks = one_rank();
+  GradientSum sum(*ranks, chain.layers, chain.others);
   sum.begin({true, true, true});
   chain.loss().backward();
   sum.finish();

@@ -48,7 +48,7 @@ std::unique_ptr<Ranks> open_ranks() {
                        "or a build where an MPI library is installed");
     }
   }
-  if (ranks == nullptr) ranks = std::make_unique<OneRank>();
+  if (ranks == nullptr) ranks = one_rank();
   // Each would train on its own and write the same files.
   if (started > 1 && ranks->size() == 1) {
     throw InputError("this is one of " + std::to_string(started) +

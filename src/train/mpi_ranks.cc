@@ -19,6 +19,7 @@
 #include "base/error.h"
 #include "train/device_sums.h"
 #include "train/launch.h"
+#include "train/tensor_exchange.h"
 
 namespace fathom {
 namespace {
@@ -95,7 +96,7 @@ class Worker {
 // own makes all calls, one after the other, while the others compute. It asks now and then instead
 // of waiting in a call, which would take a processor from them. The one call that it does not make
 // is MPI_Abort, since it may be waiting at that time; that takes MPI_THREAD_MULTIPLE.
-class MpiRanks final : public Ranks {
+class MpiRanks final : public Ranks, public TensorExchange {
  public:
   MpiRanks() {
     worker_.add([this] { begin(); }).get();
@@ -136,7 +137,8 @@ class MpiRanks final : public Ranks {
     if (device_sums_) device_sums_->finish();
   }
 
-  using Ranks::sum;
+  [[nodiscard]] TensorExchange& tensors() override { return *this; }
+
   void sum(std::span<double> values) override {
     worker_
         .add([&] {

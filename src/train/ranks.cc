@@ -2,7 +2,28 @@
 
 #include <cstdlib>
 
+#include "train/tensor_exchange.h"
+
 namespace fathom {
+namespace {
+
+class OneRank final : public Ranks, public TensorExchange {
+ public:
+  [[nodiscard]] std::size_t size() const override { return 1; }
+  [[nodiscard]] std::size_t rank() const override { return 0; }
+  [[nodiscard]] std::size_t local_rank() const override { return 0; }
+
+  void sum(std::span<double> /*values*/) override {}
+  [[nodiscard]] std::string broadcast(const std::string& text) override { return text; }
+  [[nodiscard]] TensorExchange& tensors() override { return *this; }
+  [[noreturn]] void abort(int exit_code) override { std::exit(exit_code); }
+
+  void begin_sum(const at::Tensor& /*tensor*/) override {}
+  void finish_sums() override {}
+  void broadcast(const at::Tensor& /*tensor*/) override {}
+};
+
+}  // namespace
 
 bool Ranks::any(bool here) { return sum(here ? 1.0 : 0.0) > 0; }
 
@@ -11,6 +32,6 @@ double Ranks::sum(double value) {
   return value;
 }
 
-void OneRank::abort(int exit_code) { std::exit(exit_code); }
+std::unique_ptr<Ranks> one_rank() { return std::make_unique<OneRank>(); }
 
 }  // namespace fathom
