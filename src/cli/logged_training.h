@@ -17,6 +17,7 @@ struct LoggedTraining {
   std::uint64_t step = 0;                               ///< the last one
   std::map<std::uint64_t, nlohmann::json> evaluations;  ///< whole rows, by step
 
+  LoggedTraining() = default;  ///< nothing yet
   /// Throws FileError that names the line if one is no row of a training.
   explicit LoggedTraining(const RowLog& log);
 };

@@ -152,7 +152,7 @@ class AlphaRun {
     if (error) throw FileError(folder_.string(), "", "cannot be made: " + error.message());
     const std::uint64_t of_epoch =
         epoch_steps(examples.size(), options_.batch, options_.accumulate);
-    const std::uint64_t steps = options_.steps_of(options_.epochs, examples.size());
+    const std::uint64_t steps = options_.steps_of(options_.epochs, examples.size(), 1);
     const bool is_folder = fs::is_directory(files.path);
     const bool joint = options_.backbone == "joint";
     ControllerTraining training(std::move(files), std::move(examples), std::move(held_out),
@@ -242,8 +242,9 @@ int run(const Options& options) {
       sha256 = model_sha256(files.path);
       described = description(options, sha256);
       const PromptMaker prompts(files, options.data.format());
-      examples = examples_of(rows, files, prompts, options.max_tokens);
-      held_out_examples = examples_of(held_out, files, prompts, options.max_tokens);
+      const auto say = [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
+      examples = examples_of(rows, files, prompts, options.max_tokens, say);
+      held_out_examples = examples_of(held_out, files, prompts, options.max_tokens, say);
     }
     AlphaRun training(options, alpha, *described, sha256);
     if (!training.is_there() &&

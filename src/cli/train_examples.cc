@@ -1,7 +1,6 @@
 #include "cli/train_examples.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <utility>
 
 #include <fmt/format.h>
@@ -12,7 +11,8 @@
 namespace fathom {
 
 std::vector<TrainingExample> examples_of(const std::vector<Example>& rows, const ModelFiles& files,
-                                         const PromptMaker& prompts, std::size_t max_tokens) {
+                                         const PromptMaker& prompts, std::size_t max_tokens,
+                                         const std::function<void(const std::string&)>& say) {
   const std::size_t most = std::min(max_tokens, files.config.context);
   std::vector<TrainingExample> examples;
   std::size_t cut = 0;
@@ -34,9 +34,7 @@ std::vector<TrainingExample> examples_of(const std::vector<Example>& rows, const
     tokens.insert(tokens.end(), answer.begin(), answer.end());
     examples.push_back({.tokens = std::move(tokens), .prompt = prompt});
   }
-  if (cut > 0) {
-    fmt::print(stderr, "{} of {} rows were cut to {} tokens\n", cut, rows.size(), most);
-  }
+  if (cut > 0) say(fmt::format("{} of {} rows were cut to {} tokens", cut, rows.size(), most));
   return examples;
 }
 

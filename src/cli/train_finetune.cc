@@ -6,7 +6,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <limits>
+#include <map>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -25,6 +27,7 @@
 #include "base/stopwatch.h"
 #include "base/thread_team.h"
 #include "cli/data_options.h"
+#include "cli/error_report.h"
 #include "cli/interrupt.h"
 #include "cli/logged_training.h"
 #include "cli/model_options.h"
@@ -45,6 +48,7 @@
 #include "report/report.h"
 #include "train/early_stopping.h"
 #include "train/finetuning.h"
+#include "train/launch.h"
 
 namespace fathom {
 namespace {
@@ -124,7 +128,7 @@ std::optional<LoraOptions> lora_of(const Options& options, std::vector<NamedRout
 }
 
 // What two runs must have in common for one to go on where the other stopped.
-std::string description(const Options& options, const std::string& model_hash) {
+std::string description(const Options& options, const std::string& model_hash, std::size_t ranks) {
   nlohmann::ordered_json json{{"model", model_hash},
                               {"data", sha256_of_file(options.data.path)},
                               {"limit", options.data.limit}};
@@ -150,6 +154,7 @@ std::string description(const Options& options, const std::string& model_hash) {
   json["epochs"] = options.epochs;
   json["steps"] = options.steps;
   options.describe(json);
+  json["batch"] = options.batch * ranks;
   return json.dump();
 }
 
@@ -244,7 +249,7 @@ class Evaluation {
   [[nodiscard]] bool stops() const { return stopping_.stops(); }
 
   // The metrics' row. Keeps the weights if they are the best so far.
-  std::string run(const Finetuning& training, const std::string& described) {
+  std::string run(const Finetuning& training, const std::string& described, const Ranks& ranks) {
     nlohmann::ordered_json losses = nlohmann::ordered_json::object();
     double sum = 0;
     for (const NamedRoute& each : routes_) {
@@ -256,8 +261,9 @@ class Evaluation {
     if (stopping_.add(training.steps(), mean)) training.save(folder_, described);
     nlohmann::ordered_json row{{"step", training.steps()}, {"evaluation", losses}, {"mean", mean}};
     // Weights that are no numbers any more have no answers.
-    if (!generation_.empty() && std::isfinite(mean))
+    if (!generation_.empty() && ranks.is_first() && std::isfinite(mean)) {
       row["rouge_l"] = generation_.run(training, routes_);
+    }
     return row.dump();
   }
   // What a run that this one goes on from found.
@@ -296,7 +302,8 @@ void write_report(const std::filesystem::path& out, const RowLog& metrics, const
 }
 
 FinetuningOptions training_options_of(const Options& options, const ModelFiles& files,
-                                      std::vector<NamedRoute>& routes, std::size_t rows) {
+                                      std::vector<NamedRoute>& routes, std::size_t rows,
+                                      std::size_t ranks) {
   FinetuningOptions result{
       .torch = options.torch(),
       .weight_decay = options.weight_decay,
@@ -311,12 +318,22 @@ FinetuningOptions training_options_of(const Options& options, const ModelFiles& 
   if (!options.no_dropout) result.dropout = dropout_rates(files);
   result.lora = lora_of(options, routes);
   result.routes = routes_of(routes);
-  result.schedule =
-      options.schedule(options.steps > 0 ? options.steps : options.steps_of(options.epochs, rows));
+  result.schedule = options.schedule(
+      options.steps > 0 ? options.steps : options.steps_of(options.epochs, rows, ranks));
   return result;
 }
 
-int run_finetune(const Options& options) {
+// All ranks must be told the same, since what they do in common follows from it.
+void require_same(Ranks& ranks, const std::string& described) {
+  const std::string first = ranks.broadcast(described);
+  if (first != described) {
+    throw InputError(
+        fmt::format("rank {} of {} trains something else than rank 0: {} found, {} expected",
+                    ranks.rank(), ranks.size(), described, first));
+  }
+}
+
+int run_finetune(const Options& options, Ranks& ranks) {
   namespace fs = std::filesystem;
   if (options.out.empty()) throw InputError("train finetune needs --out DIR");
   if (options.patience && options.eval_rows == 0) {
@@ -326,69 +343,86 @@ int run_finetune(const Options& options) {
     throw InputError(fmt::format("--eval-generate {}: expected at most the {} of --eval-rows",
                                  options.eval_generate, options.eval_rows));
   }
+  // The first rank alone says what happens, and has files.
+  const auto say = [&](const std::string& line) {
+    if (ranks.is_first()) fmt::print(stderr, "{}\n", line);
+  };
   std::vector<Example> rows = options.data.read();
   const std::vector<Example> held_out =
       hold_out(rows, options.eval_rows, options.seed, "--eval-rows");
   ModelFiles files = options.model.open();
   const PromptMaker prompts(files, options.data.format());
-  std::vector<TrainingExample> examples = examples_of(rows, files, prompts, options.max_tokens);
+  std::vector<TrainingExample> examples =
+      examples_of(rows, files, prompts, options.max_tokens, say);
   std::vector<NamedRoute> routes = named_routes_of(options, files);
   const FinetuningOptions training_options =
-      training_options_of(options, files, routes, examples.size());
+      training_options_of(options, files, routes, examples.size(), ranks.size());
   const std::uint64_t steps = training_options.schedule.steps;
   set_torch_threads(options.threads);
   const std::string model_hash = model_sha256(files.path);
-  const std::string described = description(options, model_hash);
+  const std::string described = description(options, model_hash, ranks.size());
+  require_same(ranks, described);
   const std::string model_name = files.name;
   const bool is_folder = fs::is_directory(files.path);
   const fs::path out(options.out);
-  Evaluation evaluation(options, examples_of(held_out, files, prompts, options.max_tokens),
+  Evaluation evaluation(options, examples_of(held_out, files, prompts, options.max_tokens, say),
                         GenerationScore(options, held_out, prompts), routes, out / "best");
-  Finetuning training(std::move(files), std::move(examples), training_options);
+  Finetuning training(std::move(files), std::move(examples), training_options, ranks);
 
-  std::error_code error;
-  fs::create_directories(out, error);
-  if (error) throw FileError(options.out, "", "cannot be made: " + error.message());
+  std::optional<RowLog> metrics;
+  if (ranks.is_first()) {
+    std::error_code error;
+    fs::create_directories(out, error);
+    if (error) throw FileError(options.out, "", "cannot be made: " + error.message());
+    metrics.emplace(out / "metrics.jsonl", R"({"step":)");
+  }
   const fs::path checkpoint = out / "checkpoint";
   if (training.load(checkpoint, described)) {
-    fmt::print(stderr, "goes on after step {} of {}\n", training.steps(), steps);
+    say(fmt::format("goes on after step {} of {}", training.steps(), steps));
   }
-  RowLog metrics(out / "metrics.jsonl", R"({"step":)");
-  const LoggedTraining logged(metrics);
-  for (const auto& [step, row] : logged.evaluations) {
+  const LoggedTraining logged = metrics ? LoggedTraining(*metrics) : LoggedTraining();
+  const auto evaluations =
+      nlohmann::json::parse(ranks.broadcast(nlohmann::json(logged.evaluations).dump()))
+          .get<std::map<std::uint64_t, nlohmann::json>>();
+  for (const auto& [step, row] : evaluations) {
     if (step <= training.steps()) evaluation.recall(step, loss_in(row, "mean"));
   }
   const auto evaluate = [&] {
     if (!evaluation.is_due(training.steps(), steps)) return;
-    const std::string row = evaluation.run(training, described);
-    if (!logged.evaluations.contains(training.steps())) metrics.append(row);
+    const std::string row = evaluation.run(training, described, ranks);
+    if (metrics && !evaluations.contains(training.steps())) metrics->append(row);
   };
-  if (training.steps() == 0 && logged.evaluations.empty()) evaluate();
-  const StopFlag& stop = stop_on_interrupt();
-  Progress progress("steps", steps, training.steps());
-  while (training.steps() < steps && !stop && !evaluation.stops()) {
+  if (training.steps() == 0 && evaluations.empty()) evaluate();
+  const StopFlag& stop = stop_on_interrupt_or_launcher();
+  std::optional<Progress> progress;
+  if (ranks.is_first()) progress.emplace("steps", steps, training.steps());
+  // They stop after the same step, whichever of them was told to.
+  while (training.steps() < steps && !evaluation.stops() && !ranks.any(stop)) {
     const Stopwatch watch;
     const StepReport report = training.step();
     const double seconds = watch.seconds();
-    if (report.step > logged.step) metrics.append(metrics_row(report, seconds));
-    progress.done(training.steps(), fmt::format("loss {:.4g}, {:.0f} tokens/s", report.loss,
-                                                static_cast<double>(report.tokens) / seconds));
+    if (metrics && report.step > logged.step) metrics->append(metrics_row(report, seconds));
+    if (progress) {
+      progress->done(training.steps(), fmt::format("loss {:.4g}, {:.0f} tokens/s", report.loss,
+                                                   static_cast<double>(report.tokens) / seconds));
+    }
     evaluate();
     if (training.steps() % options.save_every == 0 && training.steps() < steps) {
       training.save(checkpoint, described);
     }
   }
   training.save(checkpoint, described);
-  write_report(out, metrics, options, model_name);
+  if (metrics) write_report(out, *metrics, options, model_name);
   if (training.steps() < steps && !evaluation.stops()) {
-    fmt::print(stderr, "stopped after step {} of {}; the same command goes on\n", training.steps(),
-               steps);
+    say(fmt::format("stopped after step {} of {}; the same command goes on", training.steps(),
+                    steps));
     return exit_interrupted;
   }
   evaluation.restore_best(training, described);
   if (const auto best = evaluation.best_step()) {
-    fmt::print(stderr, "the best of the evaluations is that after step {}\n", *best);
+    say(fmt::format("the best of the evaluations is that after step {}", *best));
   }
+  if (!ranks.is_first()) return 0;
   const fs::path result = out / (training_options.lora ? "adapter"
                                  : is_folder           ? "model"
                                                        : "model.gguf");
@@ -399,6 +433,14 @@ int run_finetune(const Options& options) {
   }
   fmt::print("{}\n", result.string());
   return 0;
+}
+
+// As one of the processes that a launcher started, if it did. An error of one ends all.
+int run_on_ranks(const std::function<int(Ranks& ranks)>& run) {
+  const std::unique_ptr<Ranks> ranks = open_ranks();
+  const int code = with_errors_reported([&] { return run(*ranks); });
+  if (code == exit_failure || code == exit_bad_input) ranks->abort(code);
+  return code;
 }
 
 }  // namespace
@@ -476,7 +518,9 @@ Command add_train_finetune(CLI::App& train, const std::string& command_line) {
   add_example(*command,
               "fathom-torch train finetune --data data/prompts.jsonl --depths "
               "full,uniform:20,uniform:15 --distill --out runs/shallow");
-  return {command, [options] { return run_finetune(*options); }};
+  return {command, [options] {
+            return run_on_ranks([&](Ranks& ranks) { return run_finetune(*options, ranks); });
+          }};
 }
 
 }  // namespace fathom

@@ -70,8 +70,8 @@ LinearSchedule TrainingOptions::schedule(std::uint64_t steps) const {
           .steps = steps};
 }
 
-std::uint64_t TrainingOptions::steps_of(double epochs, std::size_t rows) const {
-  const auto of_epoch = static_cast<double>(epoch_steps(rows, batch, accumulate));
+std::uint64_t TrainingOptions::steps_of(double epochs, std::size_t rows, std::size_t ranks) const {
+  const auto of_epoch = static_cast<double>(epoch_steps(rows, batch * ranks, accumulate));
   return std::max<std::uint64_t>(1, static_cast<std::uint64_t>(epochs * of_epoch));
 }
 

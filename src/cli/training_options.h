@@ -35,7 +35,8 @@ struct TrainingOptions {
   [[nodiscard]] TorchOptions torch() const;
   [[nodiscard]] LinearSchedule schedule(std::uint64_t steps) const;
   /// How many steps take so many epochs, which need not be whole, of so many rows: at least one.
-  [[nodiscard]] std::uint64_t steps_of(double epochs, std::size_t rows) const;
+  /// Each of `ranks` processes takes a batch.
+  [[nodiscard]] std::uint64_t steps_of(double epochs, std::size_t rows, std::size_t ranks) const;
 };
 
 }  // namespace fathom

@@ -8,6 +8,7 @@
 #include <c10/core/GradMode.h>
 #include <deque>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <stdexcept>
 #include <utility>
@@ -26,6 +27,8 @@
 #include "train/batches.h"
 #include "train/checkpoint_folder.h"
 #include "train/checkpoint_state.h"
+#include "train/gradient_sum.h"
+#include "train/tensor_exchange.h"
 #include "train/tensor_file.h"
 #include "train/trained_model.h"
 #include "train/weights_in_memory.h"
@@ -43,11 +46,15 @@ constexpr const char* optimizer_file = "optimizer.safetensors";
 
 class Finetuning::Implementation {
  public:
-  Implementation(ModelFiles files, std::vector<TrainingExample> examples, FinetuningOptions options)
-      : files_(std::move(files)),
+  // Null: there is one rank.
+  Implementation(ModelFiles files, std::vector<TrainingExample> examples, FinetuningOptions options,
+                 Ranks* ranks)
+      : alone_(ranks == nullptr ? one_rank() : nullptr),
+        ranks_(ranks != nullptr ? *ranks : *alone_),
+        files_(std::move(files)),
         examples_(std::move(examples)),
         options_(std::move(options)),
-        device_(torch_device(options_.torch.device)),
+        device_(torch_device(options_.torch.device, ranks_.local_rank())),
         parameters_(files_.source, weight_type(), device_),
         decoder_(files_.config, files_.tensors, parameters_, torch_type(options_.torch.type)) {
     require_examples(examples_, files_.config);
@@ -66,17 +73,18 @@ class Finetuning::Implementation {
     for (auto& [name, tensor] : trained_) tensor.set_requires_grad(true);
     optimizer_.emplace(trained_,
                        AdamWOptions{.weight_decay = options_.weight_decay, .clip = options_.clip});
+    gradients_.emplace(ranks_, layers_, trained_elsewhere());
     for (const TrainingExample& example : examples_) lengths_.push_back(example.tokens.size());
   }
 
   [[nodiscard]] std::uint64_t steps() const { return steps_; }
 
   StepReport step() {
-    const std::uint64_t of_epoch =
-        epoch_steps(examples_.size(), options_.batch, options_.accumulate);
+    const std::size_t batch = options_.batch * ranks_.size();
+    const std::uint64_t of_epoch = epoch_steps(examples_.size(), batch, options_.accumulate);
     const std::uint64_t epoch = steps_ / of_epoch;
     if (!drawn_epoch_ || *drawn_epoch_ != epoch) {
-      batches_ = epoch_batches(lengths_, options_.batch, options_.seed, epoch);
+      batches_ = epoch_batches(lengths_, batch, options_.seed, epoch);
       drawn_epoch_ = epoch;
     }
     const std::size_t first = steps_ % of_epoch * options_.accumulate;
@@ -95,12 +103,15 @@ class Finetuning::Implementation {
         report.response_tokens += examples_.at(row).tokens.size() - examples_.at(row).prompt;
       }
     }
-    // The sum over the step's response tokens, divided by their number: micro-batches then weigh
-    // as their tokens do.
+    // The sum over the step's response tokens, divided by their number: micro-batches, and ranks'
+    // shares of them, then weigh as their tokens do.
     if (options_.skipped == SkippedLayers::frozen) freeze_all_but(route);
     for (std::size_t i = 0; i < micro_batches.size(); ++i) {
-      const Dropout dropout(options_.dropout, options_.seed, steps_ * options_.accumulate + i);
-      const Batch batch = batch_of(micro_batches[i], route);
+      if (i + 1 == micro_batches.size()) gradients_->begin(taking_gradients(route));
+      const std::vector<std::size_t> rows = share_of(micro_batches[i]);
+      if (rows.empty()) continue;
+      const Dropout dropout(options_.dropout, options_.seed, steps_);
+      const Batch batch = batch_of(rows, route);
       DetachedPass pass;
       const at::Tensor loss =
           training_loss(batch, dropout, pass) / static_cast<double>(report.response_tokens);
@@ -111,6 +122,8 @@ class Finetuning::Implementation {
       }
       report.loss += loss.item<double>();
     }
+    gradients_->finish();
+    report.loss = ranks_.sum(report.loss);
     report.gradient_norm = optimizer_->step(report.learning_rate);
     ++steps_;
     return report;
@@ -122,10 +135,14 @@ class Finetuning::Implementation {
     // As long ones as a step's rows, for the memory's sake.
     double sum = 0;
     double tokens = 0;
-    for (std::size_t begin = 0; begin < examples.size(); begin += options_.batch) {
-      const auto part = examples.subspan(begin, std::min(options_.batch, examples.size() - begin));
+    std::vector<std::size_t> rows(examples.size());
+    std::iota(rows.begin(), rows.end(), std::size_t{0});
+    rows = share_of(rows);
+    for (std::size_t begin = 0; begin < rows.size(); begin += options_.batch) {
+      const auto part =
+          std::span(rows).subspan(begin, std::min(options_.batch, rows.size() - begin));
       Batch batch;
-      for (const TrainingExample& example : part) add(batch, example, route, nullptr);
+      for (const std::size_t row : part) add(batch, examples[row], row, route, nullptr);
       const bool as_it_was =
           responses_alone() && (route == nullptr || route->cost() == files_.config.depth());
       const Decoder& decoder = as_it_was ? *untrained_ : decoder_;
@@ -138,10 +155,11 @@ class Finetuning::Implementation {
       }
       tokens += static_cast<double>(batch.labels.size());
     }
-    return sum / tokens;
+    return ranks_.sum(sum) / ranks_.sum(tokens);
   }
 
   void save(const fs::path& folder, const std::string& description) const {
+    if (!ranks_.is_first()) return;
     replace_folder(folder, [&](const fs::path& aside) {
       write_safetensors(aside / weights_file, HostTensors(trained_).views(), {});
       write_safetensors(aside / optimizer_file, HostTensors(optimizer_->state()).views(), {});
@@ -150,6 +168,14 @@ class Finetuning::Implementation {
   }
 
   bool load(const fs::path& folder, const std::string& description) {
+    if (!ranks_.any(ranks_.is_first() && read_checkpoint(folder, description))) return false;
+    steps_ = std::stoull(ranks_.broadcast(std::to_string(steps_)));
+    for (const auto& [name, tensor] : trained_) ranks_.tensors().broadcast(tensor.detach());
+    for (const auto& [name, tensor] : optimizer_->state()) ranks_.tensors().broadcast(tensor);
+    return true;
+  }
+
+  bool read_checkpoint(const fs::path& folder, const std::string& description) {
     if (!recover_folder(folder)) return false;
     const std::uint64_t steps = read_checkpoint_state(folder, description);
     read_tensors(folder / weights_file, trained_);
@@ -294,6 +320,39 @@ class Finetuning::Implementation {
     }
   }
 
+  // Whatever is trained but lies in no layer.
+  [[nodiscard]] std::vector<at::Tensor> trained_elsewhere() const {
+    std::vector<at::Tensor> tensors;
+    for (const auto& each : trained_) {
+      const at::Tensor& tensor = each.second;
+      const bool in_layer = std::ranges::any_of(layers_, [&](const auto& layer) {
+        return std::ranges::any_of(layer,
+                                   [&](const at::Tensor& other) { return other.is_same(tensor); });
+      });
+      if (!in_layer) tensors.push_back(tensor);
+    }
+    return tensors;
+  }
+
+  // By layer whether a step on this route may give gradients to it.
+  [[nodiscard]] std::vector<bool> taking_gradients(const Route* route) const {
+    const bool all = options_.skipped == SkippedLayers::trained && !responses_alone();
+    std::vector<bool> taking;
+    for (LayerIndex layer{0}; layer.value < files_.config.depth(); ++layer) {
+      taking.push_back(all || route == nullptr || route->runs(layer));
+    }
+    return taking;
+  }
+
+  // The rows of this rank. Neighbours are of like length, so shares take about the same time.
+  [[nodiscard]] std::vector<std::size_t> share_of(std::span<const std::size_t> rows) const {
+    std::vector<std::size_t> share;
+    for (std::size_t i = ranks_.rank(); i < rows.size(); i += ranks_.size()) {
+      share.push_back(rows[i]);
+    }
+    return share;
+  }
+
   void freeze_all_but(const Route* route) {
     for (LayerIndex layer{0}; layer.value < files_.config.depth(); ++layer) {
       const bool runs = route == nullptr || route->runs(layer);
@@ -310,13 +369,14 @@ class Finetuning::Implementation {
     std::int64_t rows = 0;
     std::deque<Route> kept;  // what layer dropout leaves; sequences point to them
   };
-  static void add(Batch& batch, const TrainingExample& example, const Route* route,
+  static void add(Batch& batch, const TrainingExample& example, std::size_t row, const Route* route,
                   const Route* kept) {
     const std::size_t inputs = example.tokens.size() - 1;
     batch.sequences.push_back({.tokens = std::span(example.tokens).first(inputs),
                                .prompt = example.prompt,
                                .route = route,
-                               .kept = kept});
+                               .kept = kept,
+                               .row = row});
     batch.first.push_back(batch.labels.size());
     for (std::size_t t = example.prompt; t < example.tokens.size(); ++t) {
       batch.predicting.push_back(batch.rows + static_cast<std::int64_t>(t) - 1);
@@ -328,7 +388,7 @@ class Finetuning::Implementation {
     Batch batch;
     for (const std::size_t row : rows) {
       if (options_.layer_dropout > 0) batch.kept.push_back(draw_kept(row));
-      add(batch, examples_[row], route, batch.kept.empty() ? nullptr : &batch.kept.back());
+      add(batch, examples_[row], row, route, batch.kept.empty() ? nullptr : &batch.kept.back());
     }
     return batch;
   }
@@ -432,6 +492,8 @@ class Finetuning::Implementation {
                       /*log_target=*/true);
   }
 
+  std::unique_ptr<Ranks> alone_;  // unless it is one of several
+  Ranks& ranks_;
   ModelFiles files_;
   std::vector<TrainingExample> examples_;
   FinetuningOptions options_;
@@ -443,6 +505,7 @@ class Finetuning::Implementation {
   std::map<std::string, at::Tensor> trained_;    // what changes
   std::vector<std::vector<at::Tensor>> layers_;  // by layer what may change
   std::optional<AdamW> optimizer_;
+  std::optional<GradientSum> gradients_;
   std::vector<std::size_t> lengths_;  // of the examples
   std::uint64_t steps_ = 0;
   std::optional<std::uint64_t> drawn_epoch_;  // the one that batches_ are of
@@ -452,7 +515,12 @@ class Finetuning::Implementation {
 Finetuning::Finetuning(ModelFiles files, std::vector<TrainingExample> examples,
                        FinetuningOptions options)
     : implementation_(std::make_unique<Implementation>(std::move(files), std::move(examples),
-                                                       std::move(options))) {}
+                                                       std::move(options), nullptr)) {}
+
+Finetuning::Finetuning(ModelFiles files, std::vector<TrainingExample> examples,
+                       FinetuningOptions options, Ranks& ranks)
+    : implementation_(std::make_unique<Implementation>(std::move(files), std::move(examples),
+                                                       std::move(options), &ranks)) {}
 
 Finetuning::~Finetuning() = default;
 

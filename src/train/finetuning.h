@@ -15,6 +15,7 @@
 #include "nn/activation_storage.h"
 #include "nn/dropout_rates.h"
 #include "nn/torch_model.h"
+#include "train/ranks.h"
 #include "train/schedule.h"
 #include "train/training_example.h"
 #include "train/training_target.h"
@@ -39,7 +40,7 @@ struct FinetuningOptions {
   LinearSchedule schedule;
   double weight_decay = 0;
   double clip = 1;
-  std::size_t batch = 8;            ///< rows of a micro-batch
+  std::size_t batch = 8;            ///< rows of a micro-batch on each rank
   std::size_t accumulate = 1;       ///< micro-batches of a step
   std::vector<Route> routes;        ///< each step draws one for its responses; none: all layers
   std::optional<LoraOptions> lora;  ///< else all weights are trained
@@ -65,18 +66,26 @@ struct StepReport {
 /// Fine-tuning of a model or of an adapter for it, a step at a time. What a step draws (rows,
 /// route) depends on the seed and its number alone, so that a training which was saved and loaded
 /// goes on as it would have, on a CPU to the bit.
+///
+/// Several ranks do together what one would with as many times the rows in a micro-batch, and its
+/// losses are theirs but for rounding: a step's rows are shared out, its reports are of all rows.
+/// They call step(), evaluate(), save() and load() together; the first alone touches files.
 class Finetuning {
  public:
   /// Throws InputError if there are no examples, one has no response or is longer than the model's
   /// context, the device is not there, or an adapter of routed rows has a route on which it does
   /// nothing: all layers, also if there are no routes.
   Finetuning(ModelFiles files, std::vector<TrainingExample> examples, FinetuningOptions options);
+  /// As one of several ranks, which must live as long as this.
+  Finetuning(ModelFiles files, std::vector<TrainingExample> examples, FinetuningOptions options,
+             Ranks& ranks);
   ~Finetuning();
 
   /// Steps taken so far.
   [[nodiscard]] std::uint64_t steps() const;
 
-  /// The next step. Rows of its micro-batches are drawn, or given, as indices of examples.
+  /// The next step. Rows of its micro-batches are drawn, or given, as indices of examples: those
+  /// of all ranks.
   StepReport step();
   StepReport step(std::span<const std::vector<std::size_t>> micro_batches);
 
