@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
-#include <functional>
 #include <limits>
 #include <memory>
 #include <numeric>
@@ -26,11 +25,11 @@
 #include "base/thread_team.h"
 #include "cli/command.h"
 #include "cli/data_options.h"
-#include "cli/error_report.h"
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
 #include "cli/train_controllers.h"
 #include "cli/train_examples.h"
+#include "cli/train_ranks.h"
 #include "cli/training_report.h"
 #include "cli/version.h"
 #include "data/prompt_maker.h"
@@ -47,7 +46,6 @@
 #include "train/batches.h"
 #include "train/early_stopping.h"
 #include "train/finetuning.h"
-#include "train/launch.h"
 
 namespace fathom {
 namespace {
@@ -387,16 +385,6 @@ struct Logged {
   Logged() = default;
 };
 
-// All ranks must be told the same, since what they do in common follows from it.
-void require_same(Ranks& ranks, const std::string& described) {
-  const std::string first = ranks.broadcast(described);
-  if (first != described) {
-    throw InputError(
-        fmt::format("rank {} of {} trains something else than rank 0: {} found, {} expected",
-                    ranks.rank(), ranks.size(), described, first));
-  }
-}
-
 int run_finetune(const Options& options, Ranks& ranks) {
   namespace fs = std::filesystem;
   if (options.out.empty()) throw InputError("train finetune needs --out DIR");
@@ -502,14 +490,6 @@ int run_finetune(const Options& options, Ranks& ranks) {
   }
   fmt::print("{}\n", result.string());
   return 0;
-}
-
-// As one of the processes that a launcher started, if it did. An error of one ends all.
-int run_on_ranks(const std::function<int(Ranks& ranks)>& run) {
-  const std::unique_ptr<Ranks> ranks = open_ranks();
-  const int code = with_errors_reported([&] { return run(*ranks); });
-  if (code == exit_failure || code == exit_bad_input) ranks->abort(code);
-  return code;
 }
 
 }  // namespace

@@ -26,6 +26,7 @@
 #include "cli/interrupt.h"
 #include "cli/model_options.h"
 #include "cli/train_examples.h"
+#include "cli/train_ranks.h"
 #include "data/row_log.h"
 #include "formats/json_file.h"
 #include "model/controller_file.h"
@@ -90,7 +91,7 @@ ControllerTrainingOptions training_options(const Options& options, double alpha,
 }
 
 // What two runs must have in common for one to go on where the other stopped, for any alpha.
-Json description(const Options& options, const std::string& sha256) {
+Json description(const Options& options, const std::string& sha256, std::size_t ranks) {
   Json json{{"model", sha256},
             {"data", sha256_of_file(options.data.path)},
             {"limit", options.data.limit}};
@@ -108,7 +109,7 @@ Json description(const Options& options, const std::string& sha256) {
   json["warmup"] = options.warmup;
   json["weight_decay"] = options.weight_decay;
   json["clip"] = options.clip;
-  json["batch"] = options.batch;
+  json["batch"] = options.batch * ranks;
   json["accumulate"] = options.accumulate;
   json["max_tokens"] = options.max_tokens;
   json["device"] = options.device;
@@ -147,6 +148,7 @@ struct Logged {
   std::uint64_t step = 0;
   std::uint64_t evaluation = 0;
 
+  Logged() = default;
   explicit Logged(const RowLog& log) {
     log.read([&](const JsonLine& row) {
       const std::uint64_t number = JsonFields(row.place, row.value).require_unsigned("step");
@@ -165,8 +167,10 @@ std::size_t best_of(const std::vector<double>& evaluations) {
 /// The training for one alpha, in its folder.
 class AlphaRun {
  public:
-  AlphaRun(const Options& options, double alpha, Json described, const std::string& model_sha256)
+  AlphaRun(const Options& options, double alpha, Json described, const std::string& model_sha256,
+           Ranks& ranks)
       : options_(options),
+        ranks_(ranks),
         alpha_(alpha),
         described_(std::move(described)),
         model_sha256_(model_sha256),
@@ -175,36 +179,31 @@ class AlphaRun {
   }
 
   // Whether it was finished before. Throws FileError if another one was.
-  [[nodiscard]] bool is_there() const {
-    const fs::path path = folder_ / "training.json";
-    if (!fs::exists(path)) return false;
-    const nlohmann::json summary = read_json_object(path, largest_summary);
-    if (summary.value("options", nlohmann::json()) != nlohmann::json(described_)) {
-      throw FileError(path.string(), "options",
-                      "the training there is another one; give another --out");
-    }
-    return true;
-  }
+  [[nodiscard]] bool is_there() const { return ranks_.any(ranks_.is_first() && find_summary()); }
 
   // Returns false if it was stopped.
   bool run(ModelFiles files, std::vector<TrainingExample> examples,
            std::vector<TrainingExample> held_out, const StopFlag& stop) {
-    std::error_code error;
-    fs::create_directories(folder_, error);
-    if (error) throw FileError(folder_.string(), "", "cannot be made: " + error.message());
     const std::uint64_t of_epoch =
-        epoch_steps(examples.size(), options_.batch, options_.accumulate);
+        epoch_steps(examples.size(), options_.batch * ranks_.size(), options_.accumulate);
     const std::uint64_t steps = std::max<std::uint64_t>(
         1, static_cast<std::uint64_t>(options_.epochs * static_cast<double>(of_epoch)));
     const bool is_folder = fs::is_directory(files.path);
     const bool joint = options_.backbone == "joint";
     ControllerTraining training(std::move(files), std::move(examples), std::move(held_out),
-                                training_options(options_, alpha_, steps));
-    RowLog metrics(folder_ / "metrics.jsonl", R"({"step":)");
-    const Logged logged(metrics);
+                                training_options(options_, alpha_, steps), ranks_);
+    // The first rank alone has files, and says what happens.
+    std::optional<RowLog> metrics;
+    if (ranks_.is_first()) {
+      std::error_code error;
+      fs::create_directories(folder_, error);
+      if (error) throw FileError(folder_.string(), "", "cannot be made: " + error.message());
+      metrics.emplace(folder_ / "metrics.jsonl", R"({"step":)");
+    }
+    const Logged logged = metrics ? Logged(*metrics) : Logged();
     const fs::path checkpoint = folder_ / "checkpoint";
     std::vector<double> evaluations = training.load(checkpoint, described_.dump());
-    if (training.steps() > 0) {
+    if (metrics && training.steps() > 0) {
       fmt::print(stderr, "goes on after step {} of {}\n", training.steps(), steps);
     }
     const auto ended = [&] {
@@ -212,23 +211,27 @@ class AlphaRun {
              (!evaluations.empty() &&
               evaluations.size() - 1 - best_of(evaluations) >= options_.patience);
     };
-    Progress progress(fmt::format("steps at alpha {}", alpha_), steps, training.steps());
-    while (!ended() && !stop) {
+    std::optional<Progress> progress;
+    if (metrics)
+      progress.emplace(fmt::format("steps at alpha {}", alpha_), steps, training.steps());
+    while (!ended() && !ranks_.any(stop)) {
       const Stopwatch watch;
       const ControllerStep report = training.step();
-      if (report.step > logged.step) metrics.append(step_row(report, watch.seconds()));
-      progress.done(report.step);
+      if (metrics && report.step > logged.step) {
+        metrics->append(step_row(report, watch.seconds()));
+      }
+      if (progress) progress->done(report.step);
       const auto thirds = [&](std::uint64_t step) {
         return step * evaluations_per_epoch / of_epoch;
       };
       if (thirds(report.step) > thirds(report.step - 1) || report.step == steps) {
         const ControllerLoss loss = training.evaluate();
-        if (report.step > logged.evaluation) {
-          metrics.append(evaluation_row(report.step, loss));
+        if (metrics && report.step > logged.evaluation) {
+          metrics->append(evaluation_row(report.step, loss));
         }
         evaluations.push_back(loss.loss);
         // Before the checkpoint: a run that is killed in between writes the same again.
-        if (best_of(evaluations) == evaluations.size() - 1) {
+        if (ranks_.is_first() && best_of(evaluations) == evaluations.size() - 1) {
           write_controllers(folder_ / "controller.safetensors",
                             {.controllers = training.controllers(),
                              .alpha = alpha_,
@@ -242,16 +245,20 @@ class AlphaRun {
     }
     if (!ended()) {
       training.save(checkpoint, described_.dump(), evaluations);
-      fmt::print(stderr, "stopped after step {} of {} at alpha {}; the same command goes on\n",
-                 training.steps(), steps, alpha_);
+      if (ranks_.is_first()) {
+        fmt::print(stderr, "stopped after step {} of {} at alpha {}; the same command goes on\n",
+                   training.steps(), steps, alpha_);
+      }
       return false;
     }
+    if (!ranks_.is_first()) return true;
     const Json summary{{"options", described_},
                        {"steps", training.steps()},
                        {"evaluations", evaluations},
                        {"best_evaluation", best_of(evaluations) + 1}};
     write_file_atomically(folder_ / "training.json", summary.dump(1) + "\n");
-    fs::remove_all(checkpoint, error);
+    std::error_code ignored;  // it takes room, and nothing else
+    fs::remove_all(checkpoint, ignored);
     return true;
   }
 
@@ -260,14 +267,26 @@ class AlphaRun {
   }
 
  private:
+  [[nodiscard]] bool find_summary() const {
+    const fs::path path = folder_ / "training.json";
+    if (!fs::exists(path)) return false;
+    const nlohmann::json summary = read_json_object(path, largest_summary);
+    if (summary.value("options", nlohmann::json()) != nlohmann::json(described_)) {
+      throw FileError(path.string(), "options",
+                      "the training there is another one; give another --out");
+    }
+    return true;
+  }
+
   const Options& options_;
+  Ranks& ranks_;
   double alpha_;
   Json described_;
   std::string model_sha256_;
   fs::path folder_;
 };
 
-int run(const Options& options) {
+int run(const Options& options, Ranks& ranks) {
   if (options.out.empty()) throw InputError("train controllers needs --out DIR");
   const std::vector<Example> rows = options.data.read();
   if (rows.size() <= options.held_out) {
@@ -280,7 +299,7 @@ int run(const Options& options) {
     throw InputError("--alpha: a number is named twice");
   }
   set_torch_threads(options.threads);
-  const StopFlag& stop = stop_on_interrupt();
+  const StopFlag& stop = stop_on_interrupt_or_launcher();
   std::optional<std::vector<TrainingExample>> examples;
   std::optional<Json> described;
   std::string sha256;
@@ -288,12 +307,14 @@ int run(const Options& options) {
     ModelFiles files = options.model.open();
     if (!described) {
       sha256 = model_sha256(files.path);
-      described = description(options, sha256);
-      examples =
-          examples_of(rows, files, PromptMaker(files, options.data.format()), options.max_tokens,
-                      [](const std::string& line) { fmt::print(stderr, "{}\n", line); });
+      described = description(options, sha256, ranks.size());
+      require_same(ranks, described->dump() + nlohmann::json(alphas).dump());
+      examples = examples_of(rows, files, PromptMaker(files, options.data.format()),
+                             options.max_tokens, [&](const std::string& line) {
+                               if (ranks.is_first()) fmt::print(stderr, "{}\n", line);
+                             });
     }
-    AlphaRun training(options, alpha, *described, sha256);
+    AlphaRun training(options, alpha, *described, sha256, ranks);
     if (!training.is_there()) {
       const auto middle = examples->end() - static_cast<std::ptrdiff_t>(options.held_out);
       if (!training.run(std::move(files), {examples->begin(), middle}, {middle, examples->end()},
@@ -301,7 +322,7 @@ int run(const Options& options) {
         return exit_interrupted;
       }
     }
-    fmt::print("{}\n", training.controllers());
+    if (ranks.is_first()) fmt::print("{}\n", training.controllers());
   }
   return 0;
 }
@@ -400,7 +421,8 @@ Command add_train_controllers(CLI::App& train) {
   add_example(*command,
               "fathom-torch train controllers --data rows.jsonl --alpha 2,4,6,10 --input hidden "
               "--out runs/controllers-hidden");
-  return {command, [options] { return run(*options); }};
+  return {command,
+          [options] { return run_on_ranks([&](Ranks& ranks) { return run(*options, ranks); }); }};
 }
 
 }  // namespace fathom
