@@ -99,6 +99,7 @@ class TrainRanksTest(ProgramTest):
     def is_one_with_twice_the_batch(self, *options, **choice):
         """Two ranks and one rank with twice the batch see the same rows, losses and gradients."""
         common = ("--steps", 12, "--accumulate", 2, "--eval-rows", 5, "--eval-every", 4, *options)
+        choice = {"learning_rate": 0.003, **choice}  # rounding grows from step to step, the more the larger these are
         two = self.command("two", "--batch", 2, *common, **choice)
         self.ranks_end(self.start(two, two), 0)
         self.fathom_ok(*self.command("one", "--batch", 4, *common, **choice))
@@ -128,7 +129,7 @@ class TrainRanksTest(ProgramTest):
         self.is_one_with_twice_the_batch("--depths", "uniform:2,first:3", "--lora-rank", 2)
 
     def test_dropout_is_drawn_by_row(self):
-        self.is_one_with_twice_the_batch("--raw", model=GOLDEN / "families" / "gpt2", learning_rate=0.003)
+        self.is_one_with_twice_the_batch("--raw", model=GOLDEN / "families" / "gpt2")
 
     def controllers_command(self, out, *options):
         return list(map(str, ["train", "controllers", "--model", MODEL, "--data", self.data, "--out", self.folder / out, "--alpha", 4, "--held-out", 5,
