@@ -1,4 +1,4 @@
-"""fathom-torch train finetune in several processes: what one process does with as many times the rows, and what becomes of the others if one ends.
+"""fathom-torch train in several processes: what one process does with as many times the rows, and what becomes of the others if one ends.
 
 FATHOM names fathom-torch, MPIEXEC the launcher of the MPI library that it was built with; without one the tests are skipped, with exit code 77.
 """
@@ -99,6 +99,7 @@ class TrainRanksTest(ProgramTest):
     def is_one_with_twice_the_batch(self, *options, **choice):
         """Two ranks and one rank with twice the batch see the same rows, losses and gradients."""
         common = ("--steps", 12, "--accumulate", 2, "--eval-rows", 5, "--eval-every", 4, *options)
+        choice = {"learning_rate": 0.003, **choice}  # rounding grows from step to step, the more the larger these are
         two = self.command("two", "--batch", 2, *common, **choice)
         self.ranks_end(self.start(two, two), 0)
         self.fathom_ok(*self.command("one", "--batch", 4, *common, **choice))
@@ -128,7 +129,45 @@ class TrainRanksTest(ProgramTest):
         self.is_one_with_twice_the_batch("--depths", "uniform:2,first:3", "--lora-rank", 2)
 
     def test_dropout_is_drawn_by_row(self):
-        self.is_one_with_twice_the_batch("--raw", model=GOLDEN / "families" / "gpt2", learning_rate=0.003)
+        self.is_one_with_twice_the_batch("--raw", model=GOLDEN / "families" / "gpt2")
+
+    def controllers_command(self, out, *options):
+        return list(map(str, ["train", "controllers", "--model", MODEL, "--data", self.data, "--out", self.folder / out, "--alpha", 4, "--held-out", 5,
+                              "--epochs", 3, "--patience", 10, "--accumulate", 2, "--max-tokens", 48, "--learning-rate", 0.01, "--threads", 1, *options]))
+
+    def controllers_are_those_of_one(self, *options):
+        two = self.controllers_command("two", "--batch", 2, *options)
+        self.ranks_end(self.start(two, two), 0)
+        self.fathom_ok(*self.controllers_command("one", "--batch", 4, *options))
+        two, one = self.metrics("two/alpha-4"), self.metrics("one/alpha-4")
+        self.assertEqual(len(one), 18)  # 9 steps, 9 evaluations
+        self.assertEqual(len(two), len(one))
+        for a, b in zip(two, one):
+            a, b = ({**row.pop("evaluation", {}), **row} for row in (a, b))
+            self.assertEqual(a.keys(), b.keys())
+            for name, value in a.items():
+                self.assertAlmostEqual(value, b[name], delta=1e-5 * max(1, abs(b[name])), msg=f"{name} of {a}")
+
+    def test_controllers(self):
+        self.controllers_are_those_of_one("--input", "hidden")
+
+    def test_controllers_and_weights(self):
+        self.controllers_are_those_of_one("--input", "fixed", "--backbone", "joint", "--target", "labels")
+
+    def test_controllers_go_on(self):
+        options = ("--batch", 2, "--backbone", "joint", "--save-every", 1)
+        whole, stopped = (self.controllers_command(out, *options) for out in ("whole", "stopped"))
+        self.ranks_end(self.start(whole, whole), 0)
+        process = self.start(stopped, stopped)
+        self.wait_for_step(process, "stopped/alpha-4", 3)
+        os.kill(self.rank_processes(process)[1], signal.SIGKILL)
+        self.ranks_end(process, *range(1, 256))
+        self.assertIn("goes on after step", self.ranks_end(self.start(stopped, stopped), 0))
+        self.assertEqual(self.metrics("stopped/alpha-4"), self.metrics("whole/alpha-4"))
+        for name in ("controller.safetensors", "model/model.safetensors", "training.json"):
+            self.assertTrue((self.folder / "stopped/alpha-4" / name).read_bytes() == (self.folder / "whole/alpha-4" / name).read_bytes(), name)
+        # What is finished is not trained again, by any rank.
+        self.ranks_end(self.start(stopped, stopped), 0)
 
     def ends_and_goes_on(self, signals, codes):
         """Sends one of two ranks a signal after some step: the run ends, and the same command goes on to the bytes of an undisturbed run."""

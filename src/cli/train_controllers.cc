@@ -26,6 +26,7 @@
 #include "cli/logged_training.h"
 #include "cli/model_options.h"
 #include "cli/train_examples.h"
+#include "cli/train_ranks.h"
 #include "cli/training_options.h"
 #include "data/row_log.h"
 #include "formats/json_file.h"
@@ -78,7 +79,7 @@ ControllerTrainingOptions training_options(const Options& options, double alpha,
 }
 
 // What two runs must have in common for one to go on where the other stopped, for any alpha.
-Json description(const Options& options, const std::string& sha256) {
+Json description(const Options& options, const std::string& sha256, std::size_t ranks) {
   Json json{{"model", sha256},
             {"data", sha256_of_file(options.data.path)},
             {"limit", options.data.limit}};
@@ -93,6 +94,7 @@ Json description(const Options& options, const std::string& sha256) {
   json["controller_learning_rate"] =
       options.controller_learning_rate.value_or(options.learning_rate);
   options.describe(json);
+  json["batch"] = options.batch * ranks;
   return json;
 }
 
@@ -123,8 +125,10 @@ std::string evaluation_row(std::uint64_t step, const ControllerLoss& loss) {
 /// The training for one alpha, in its folder.
 class AlphaRun {
  public:
-  AlphaRun(const Options& options, double alpha, Json described, const std::string& model_sha256)
+  AlphaRun(const Options& options, double alpha, Json described, const std::string& model_sha256,
+           Ranks& ranks)
       : options_(options),
+        ranks_(ranks),
         alpha_(alpha),
         described_(std::move(described)),
         model_sha256_(model_sha256),
@@ -133,57 +137,57 @@ class AlphaRun {
   }
 
   // Whether it was finished before. Throws FileError if another one was.
-  [[nodiscard]] bool is_there() const {
-    const fs::path path = folder_ / "training.json";
-    if (!fs::exists(path)) return false;
-    const nlohmann::json summary = read_json_object(path, largest_summary);
-    if (summary.value("options", nlohmann::json()) != nlohmann::json(described_)) {
-      throw FileError(path.string(), "options",
-                      "the training there is another one; give another --out");
-    }
-    return true;
-  }
+  [[nodiscard]] bool is_there() const { return ranks_.any(ranks_.is_first() && find_summary()); }
 
   // Returns false if it was stopped.
   bool run(ModelFiles files, std::vector<TrainingExample> examples,
            std::vector<TrainingExample> held_out, const StopFlag& stop) {
-    std::error_code error;
-    fs::create_directories(folder_, error);
-    if (error) throw FileError(folder_.string(), "", "cannot be made: " + error.message());
     const std::uint64_t of_epoch =
-        epoch_steps(examples.size(), options_.batch, options_.accumulate);
-    const std::uint64_t steps = options_.steps_of(options_.epochs, examples.size(), 1);
+        epoch_steps(examples.size(), options_.batch * ranks_.size(), options_.accumulate);
+    const std::uint64_t steps = options_.steps_of(options_.epochs, examples.size(), ranks_.size());
     const bool is_folder = fs::is_directory(files.path);
     const bool joint = options_.backbone == "joint";
     ControllerTraining training(std::move(files), std::move(examples), std::move(held_out),
-                                training_options(options_, alpha_, steps));
-    RowLog metrics(folder_ / "metrics.jsonl", R"({"step":)");
-    const LoggedTraining logged(metrics);
+                                training_options(options_, alpha_, steps), ranks_);
+    // The first rank alone has files, and says what happens.
+    std::optional<RowLog> metrics;
+    if (ranks_.is_first()) {
+      std::error_code error;
+      fs::create_directories(folder_, error);
+      if (error) throw FileError(folder_.string(), "", "cannot be made: " + error.message());
+      metrics.emplace(folder_ / "metrics.jsonl", R"({"step":)");
+    }
+    const LoggedTraining logged = metrics ? LoggedTraining(*metrics) : LoggedTraining();
     const fs::path checkpoint = folder_ / "checkpoint";
-    if (training.load(checkpoint, described_.dump())) {
+    if (training.load(checkpoint, described_.dump()) && ranks_.is_first()) {
       fmt::print(stderr, "goes on after step {} of {}\n", training.steps(), steps);
     }
     EarlyStopping stopping(options_.patience);
-    for (const auto& [step, row] : logged.evaluations) {
+    for (const auto& [step, row] : evaluations_of_first(ranks_, logged)) {
       if (step <= training.steps()) stopping.add(step, loss_in(row.at("evaluation"), "loss"));
     }
     const auto ended = [&] { return training.steps() >= steps || stopping.stops(); };
-    Progress progress(fmt::format("steps at alpha {}", alpha_), steps, training.steps());
-    while (!ended() && !stop) {
+    std::optional<Progress> progress;
+    if (ranks_.is_first()) {
+      progress.emplace(fmt::format("steps at alpha {}", alpha_), steps, training.steps());
+    }
+    while (!ended() && !ranks_.any(stop)) {
       const Stopwatch watch;
       const ControllerStep report = training.step();
-      if (report.step > logged.step) metrics.append(step_row(report, watch.seconds()));
-      progress.done(report.step);
+      if (metrics && report.step > logged.step) {
+        metrics->append(step_row(report, watch.seconds()));
+      }
+      if (progress) progress->done(report.step);
       const auto thirds = [&](std::uint64_t step) {
         return step * evaluations_per_epoch / of_epoch;
       };
       if (thirds(report.step) > thirds(report.step - 1) || report.step == steps) {
         const ControllerLoss loss = training.evaluate();
-        if (!logged.evaluations.contains(report.step)) {
-          metrics.append(evaluation_row(report.step, loss));
+        if (metrics && !logged.evaluations.contains(report.step)) {
+          metrics->append(evaluation_row(report.step, loss));
         }
         // Before the checkpoint: a run that is killed in between writes the same again.
-        if (stopping.add(report.step, loss.loss)) {
+        if (stopping.add(report.step, loss.loss) && ranks_.is_first()) {
           write_controllers(folder_ / "controller.safetensors",
                             {.controllers = training.controllers(),
                              .alpha = alpha_,
@@ -197,15 +201,19 @@ class AlphaRun {
     }
     if (!ended()) {
       training.save(checkpoint, described_.dump());
-      fmt::print(stderr, "stopped after step {} of {} at alpha {}; the same command goes on\n",
-                 training.steps(), steps, alpha_);
+      if (ranks_.is_first()) {
+        fmt::print(stderr, "stopped after step {} of {} at alpha {}; the same command goes on\n",
+                   training.steps(), steps, alpha_);
+      }
       return false;
     }
+    if (!ranks_.is_first()) return true;
     const Json summary{{"options", described_},
                        {"steps", training.steps()},
                        {"best_step", stopping.best_step().value_or(0)}};
     write_file_atomically(folder_ / "training.json", summary.dump(1) + "\n");
-    fs::remove_all(checkpoint, error);
+    std::error_code ignored;  // it takes room, and nothing else
+    fs::remove_all(checkpoint, ignored);
     return true;
   }
 
@@ -214,14 +222,26 @@ class AlphaRun {
   }
 
  private:
+  [[nodiscard]] bool find_summary() const {
+    const fs::path path = folder_ / "training.json";
+    if (!fs::exists(path)) return false;
+    const nlohmann::json summary = read_json_object(path, largest_summary);
+    if (summary.value("options", nlohmann::json()) != nlohmann::json(described_)) {
+      throw FileError(path.string(), "options",
+                      "the training there is another one; give another --out");
+    }
+    return true;
+  }
+
   const Options& options_;
+  Ranks& ranks_;
   double alpha_;
   Json described_;
   std::string model_sha256_;
   fs::path folder_;
 };
 
-int run(const Options& options) {
+int run(const Options& options, Ranks& ranks) {
   if (options.out.empty()) throw InputError("train controllers needs --out DIR");
   std::vector<Example> rows = options.data.read();
   const std::vector<Example> held_out =
@@ -232,7 +252,7 @@ int run(const Options& options) {
     throw InputError("--alpha: a number is named twice");
   }
   set_torch_threads(options.threads);
-  const StopFlag& stop = stop_on_interrupt();
+  const StopFlag& stop = stop_on_interrupt_or_launcher();
   std::vector<TrainingExample> examples, held_out_examples;
   std::optional<Json> described;
   std::string sha256;
@@ -240,18 +260,21 @@ int run(const Options& options) {
     ModelFiles files = options.model.open();
     if (!described) {
       sha256 = model_sha256(files.path);
-      described = description(options, sha256);
+      described = description(options, sha256, ranks.size());
+      require_same(ranks, described->dump() + nlohmann::json(alphas).dump());
       const PromptMaker prompts(files, options.data.format());
-      const auto say = [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
+      const auto say = [&](const std::string& line) {
+        if (ranks.is_first()) fmt::print(stderr, "{}\n", line);
+      };
       examples = examples_of(rows, files, prompts, options.max_tokens, say);
       held_out_examples = examples_of(held_out, files, prompts, options.max_tokens, say);
     }
-    AlphaRun training(options, alpha, *described, sha256);
+    AlphaRun training(options, alpha, *described, sha256, ranks);
     if (!training.is_there() &&
         !training.run(std::move(files), examples, held_out_examples, stop)) {
       return exit_interrupted;
     }
-    fmt::print("{}\n", training.controllers());
+    if (ranks.is_first()) fmt::print("{}\n", training.controllers());
   }
   return 0;
 }
@@ -317,7 +340,8 @@ Command add_train_controllers(CLI::App& train) {
   add_example(*command,
               "fathom-torch train controllers --data rows.jsonl --alpha 2,4,6,10 --input hidden "
               "--out runs/controllers-hidden");
-  return {command, [options] { return run(*options); }};
+  return {command,
+          [options] { return run_on_ranks([&](Ranks& ranks) { return run(*options, ranks); }); }};
 }
 
 }  // namespace fathom

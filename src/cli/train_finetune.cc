@@ -6,9 +6,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
-#include <functional>
 #include <limits>
-#include <map>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -27,11 +25,11 @@
 #include "base/stopwatch.h"
 #include "base/thread_team.h"
 #include "cli/data_options.h"
-#include "cli/error_report.h"
 #include "cli/interrupt.h"
 #include "cli/logged_training.h"
 #include "cli/model_options.h"
 #include "cli/train_examples.h"
+#include "cli/train_ranks.h"
 #include "cli/training_options.h"
 #include "cli/training_report.h"
 #include "cli/version.h"
@@ -48,7 +46,6 @@
 #include "report/report.h"
 #include "train/early_stopping.h"
 #include "train/finetuning.h"
-#include "train/launch.h"
 
 namespace fathom {
 namespace {
@@ -323,16 +320,6 @@ FinetuningOptions training_options_of(const Options& options, const ModelFiles& 
   return result;
 }
 
-// All ranks must be told the same, since what they do in common follows from it.
-void require_same(Ranks& ranks, const std::string& described) {
-  const std::string first = ranks.broadcast(described);
-  if (first != described) {
-    throw InputError(
-        fmt::format("rank {} of {} trains something else than rank 0: {} found, {} expected",
-                    ranks.rank(), ranks.size(), described, first));
-  }
-}
-
 int run_finetune(const Options& options, Ranks& ranks) {
   namespace fs = std::filesystem;
   if (options.out.empty()) throw InputError("train finetune needs --out DIR");
@@ -381,9 +368,7 @@ int run_finetune(const Options& options, Ranks& ranks) {
     say(fmt::format("goes on after step {} of {}", training.steps(), steps));
   }
   const LoggedTraining logged = metrics ? LoggedTraining(*metrics) : LoggedTraining();
-  const auto evaluations =
-      nlohmann::json::parse(ranks.broadcast(nlohmann::json(logged.evaluations).dump()))
-          .get<std::map<std::uint64_t, nlohmann::json>>();
+  const auto evaluations = evaluations_of_first(ranks, logged);
   for (const auto& [step, row] : evaluations) {
     if (step <= training.steps()) evaluation.recall(step, loss_in(row, "mean"));
   }
@@ -433,14 +418,6 @@ int run_finetune(const Options& options, Ranks& ranks) {
   }
   fmt::print("{}\n", result.string());
   return 0;
-}
-
-// As one of the processes that a launcher started, if it did. An error of one ends all.
-int run_on_ranks(const std::function<int(Ranks& ranks)>& run) {
-  const std::unique_ptr<Ranks> ranks = open_ranks();
-  const int code = with_errors_reported([&] { return run(*ranks); });
-  if (code == exit_failure || code == exit_bad_input) ranks->abort(code);
-  return code;
 }
 
 }  // namespace

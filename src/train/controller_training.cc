@@ -5,6 +5,7 @@
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/zeros.h>
 #include <algorithm>
+#include <array>
 #include <c10/core/GradMode.h>
 #include <limits>
 #include <map>
@@ -22,6 +23,10 @@
 #include "train/batches.h"
 #include "train/checkpoint_folder.h"
 #include "train/checkpoint_state.h"
+#include "train/gradient_sum.h"
+#include "train/layer_tensors.h"
+#include "train/row_share.h"
+#include "train/tensor_exchange.h"
 #include "train/tensor_file.h"
 #include "train/trained_model.h"
 
@@ -63,13 +68,17 @@ struct Sums {
 
 class ControllerTraining::Implementation {
  public:
+  // No ranks: there is one.
   Implementation(ModelFiles files, std::vector<TrainingExample> examples,
-                 std::vector<TrainingExample> held_out, ControllerTrainingOptions options)
-      : files_(std::move(files)),
+                 std::vector<TrainingExample> held_out, ControllerTrainingOptions options,
+                 Ranks* ranks)
+      : alone_(ranks == nullptr ? one_rank() : nullptr),
+        ranks_(ranks != nullptr ? *ranks : *alone_),
+        files_(std::move(files)),
         examples_(std::move(examples)),
         held_out_(std::move(held_out)),
         options_(options),
-        device_(torch_device(options_.torch.device)),
+        device_(torch_device(options_.torch.device, ranks_.local_rank())),
         parameters_(files_.source, master_type(options_.torch.type), device_),
         decoder_(files_.config, files_.tensors, parameters_, torch_type(options_.torch.type)),
         gates_(files_.config, options_.input,
@@ -87,17 +96,18 @@ class ControllerTraining::Implementation {
       for (auto& [name, tensor] : parameters_.all()) tensor.set_requires_grad(true);
       optimizer_.emplace(parameters_.all(), adamw);
     }
+    sum_gradients();
     for (const TrainingExample& example : examples_) lengths_.push_back(example.tokens.size());
   }
 
   [[nodiscard]] std::uint64_t steps() const { return steps_; }
 
   ControllerStep step() {
-    const std::uint64_t of_epoch =
-        epoch_steps(examples_.size(), options_.batch, options_.accumulate);
+    const std::size_t batch = options_.batch * ranks_.size();
+    const std::uint64_t of_epoch = epoch_steps(examples_.size(), batch, options_.accumulate);
     const std::uint64_t epoch = steps_ / of_epoch;
     if (!drawn_epoch_ || *drawn_epoch_ != epoch) {
-      batches_ = epoch_batches(lengths_, options_.batch, options_.seed, epoch);
+      batches_ = epoch_batches(lengths_, batch, options_.seed, epoch);
       drawn_epoch_ = epoch;
     }
     const std::size_t first = steps_ % of_epoch * options_.accumulate;
@@ -117,9 +127,12 @@ class ControllerTraining::Implementation {
         .tokens = counts.tokens,
         .response_tokens = counts.responses};
     double run = 0;
-    // Sums over the step's tokens, divided by their number: micro-batches then weigh as their
-    // tokens do.
-    for (const std::vector<std::size_t>& rows : micro_batches) {
+    // Sums over the step's tokens, divided by their number: micro-batches, and ranks' shares of
+    // them, then weigh as their tokens do.
+    for (std::size_t i = 0; i < micro_batches.size(); ++i) {
+      if (i + 1 == micro_batches.size()) gradients_->begin(std::vector<bool>(layers_.size(), true));
+      const std::vector<std::size_t> rows = row_share(micro_batches[i], ranks_);
+      if (rows.empty()) continue;
       const Sums sums = this->sums(examples_, rows, steps_);
       const at::Tensor prediction = sums.prediction / static_cast<double>(counts.responses);
       const at::Tensor cost = sums.execute / cost_divisor(counts);
@@ -128,6 +141,7 @@ class ControllerTraining::Implementation {
       report.loss.cost += cost.item<double>();
       run += sums.run;
     }
+    gradients_->finish();
     finish(report.loss, run, counts);
     if (optimizer_) optimizer_->step(rate);
     report.gradient_norm = gate_optimizer_->step(report.learning_rate);
@@ -145,7 +159,9 @@ class ControllerTraining::Implementation {
     }
     ControllerLoss loss;
     double run = 0;
-    for (const auto& rows : epoch_batches(lengths, options_.batch, 0, 0)) {
+    for (const auto& batch : epoch_batches(lengths, options_.batch * ranks_.size(), 0, 0)) {
+      const std::vector<std::size_t> rows = row_share(batch, ranks_);
+      if (rows.empty()) continue;
       const Sums sums = this->sums(held_out_, rows, evaluation_draws);
       loss.prediction += sums.prediction.item<double>() / static_cast<double>(counts.responses);
       loss.cost += sums.execute.item<double>() / cost_divisor(counts);
@@ -162,6 +178,7 @@ class ControllerTraining::Implementation {
   }
 
   void save(const fs::path& folder, const std::string& description) const {
+    if (!ranks_.is_first()) return;
     replace_folder(folder, [&](const fs::path& aside) {
       write_safetensors(aside / gates_file, HostTensors(gates_.parameters()).views(), {});
       write_safetensors(aside / gate_optimizer_file, HostTensors(gate_optimizer_->state()).views(),
@@ -175,6 +192,18 @@ class ControllerTraining::Implementation {
   }
 
   bool load(const fs::path& folder, const std::string& description) {
+    if (!ranks_.any(ranks_.is_first() && read_checkpoint(folder, description))) return false;
+    steps_ = std::stoull(ranks_.broadcast(std::to_string(steps_)));
+    broadcast(gates_.parameters());
+    broadcast(gate_optimizer_->state());
+    if (optimizer_) {
+      broadcast(parameters_.all());
+      broadcast(optimizer_->state());
+    }
+    return true;
+  }
+
+  bool read_checkpoint(const fs::path& folder, const std::string& description) {
     if (!recover_folder(folder)) return false;
     const std::uint64_t steps = read_checkpoint_state(folder, description);
     read_tensors(folder / gates_file, gates_.parameters());
@@ -190,6 +219,18 @@ class ControllerTraining::Implementation {
  private:
   [[nodiscard]] bool joint() const { return options_.backbone == Backbone::joint; }
 
+  void sum_gradients() {
+    std::map<std::string, at::Tensor> trained = gates_.parameters();
+    if (joint()) {
+      layers_ = layer_tensors(files_, parameters_.all());
+      trained.insert(parameters_.all().begin(), parameters_.all().end());
+    }
+    gradients_.emplace(ranks_, layers_, tensors_outside(layers_, trained));
+  }
+  void broadcast(const std::map<std::string, at::Tensor>& tensors) const {
+    for (const auto& [name, tensor] : tensors) ranks_.tensors().broadcast(tensor.detach());
+  }
+
   // What the sum of the probabilities is divided by. Where every response has one token there is
   // nothing to decide, and the sum is 0.
   [[nodiscard]] double cost_divisor(const Counts& counts) const {
@@ -197,7 +238,13 @@ class ControllerTraining::Implementation {
     return options_.cost_term == CostTerm::mean ? tokens * gates_.gated_layers() : tokens;
   }
 
+  // From this rank's part of the loss to all of it.
   void finish(ControllerLoss& loss, double run, const Counts& counts) const {
+    std::array parts{loss.prediction, loss.cost, run};
+    ranks_.sum(parts);
+    loss.prediction = parts[0];
+    loss.cost = parts[1];
+    run = parts[2];
     loss.loss = loss.prediction + options_.alpha * loss.cost;
     const std::int32_t always = files_.config.depth() - gates_.gated_layers();
     loss.mean_layers = always + run / static_cast<double>(std::max<std::uint64_t>(counts.gated, 1));
@@ -255,6 +302,8 @@ class ControllerTraining::Implementation {
     return at::log_softmax(teacher.head(states.index_select(0, wanted)), -1);
   }
 
+  std::unique_ptr<Ranks> alone_;  // unless it is one of several
+  Ranks& ranks_;
   ModelFiles files_;
   std::vector<TrainingExample> examples_, held_out_;
   ControllerTrainingOptions options_;
@@ -265,6 +314,8 @@ class ControllerTraining::Implementation {
   std::optional<Decoder> teacher_;  // the model before training, if training changes it
   std::optional<AdamW> optimizer_;  // of the model's weights, if they are trained
   std::optional<AdamW> gate_optimizer_;
+  std::vector<std::vector<at::Tensor>> layers_;  // their weights, if they are trained
+  std::optional<GradientSum> gradients_;
   std::vector<std::size_t> lengths_;  // of the examples
   std::uint64_t steps_ = 0;
   std::optional<std::uint64_t> drawn_epoch_;  // the one that batches_ are of
@@ -275,7 +326,13 @@ ControllerTraining::ControllerTraining(ModelFiles files, std::vector<TrainingExa
                                        std::vector<TrainingExample> held_out,
                                        ControllerTrainingOptions options)
     : implementation_(std::make_unique<Implementation>(std::move(files), std::move(examples),
-                                                       std::move(held_out), options)) {}
+                                                       std::move(held_out), options, nullptr)) {}
+
+ControllerTraining::ControllerTraining(ModelFiles files, std::vector<TrainingExample> examples,
+                                       std::vector<TrainingExample> held_out,
+                                       ControllerTrainingOptions options, Ranks& ranks)
+    : implementation_(std::make_unique<Implementation>(std::move(files), std::move(examples),
+                                                       std::move(held_out), options, &ranks)) {}
 
 ControllerTraining::~ControllerTraining() = default;
 

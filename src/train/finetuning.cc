@@ -28,6 +28,8 @@
 #include "train/checkpoint_folder.h"
 #include "train/checkpoint_state.h"
 #include "train/gradient_sum.h"
+#include "train/layer_tensors.h"
+#include "train/row_share.h"
 #include "train/tensor_exchange.h"
 #include "train/tensor_file.h"
 #include "train/trained_model.h"
@@ -73,7 +75,7 @@ class Finetuning::Implementation {
     for (auto& [name, tensor] : trained_) tensor.set_requires_grad(true);
     optimizer_.emplace(trained_,
                        AdamWOptions{.weight_decay = options_.weight_decay, .clip = options_.clip});
-    gradients_.emplace(ranks_, layers_, trained_elsewhere());
+    gradients_.emplace(ranks_, layers_, tensors_outside(layers_, trained_));
     for (const TrainingExample& example : examples_) lengths_.push_back(example.tokens.size());
   }
 
@@ -108,7 +110,7 @@ class Finetuning::Implementation {
     if (options_.skipped == SkippedLayers::frozen) freeze_all_but(route);
     for (std::size_t i = 0; i < micro_batches.size(); ++i) {
       if (i + 1 == micro_batches.size()) gradients_->begin(taking_gradients(route));
-      const std::vector<std::size_t> rows = share_of(micro_batches[i]);
+      const std::vector<std::size_t> rows = row_share(micro_batches[i], ranks_);
       if (rows.empty()) continue;
       const Dropout dropout(options_.dropout, options_.seed, steps_);
       const Batch batch = batch_of(rows, route);
@@ -137,7 +139,7 @@ class Finetuning::Implementation {
     double tokens = 0;
     std::vector<std::size_t> rows(examples.size());
     std::iota(rows.begin(), rows.end(), std::size_t{0});
-    rows = share_of(rows);
+    rows = row_share(rows, ranks_);
     for (std::size_t begin = 0; begin < rows.size(); begin += options_.batch) {
       const auto part =
           std::span(rows).subspan(begin, std::min(options_.batch, rows.size() - begin));
@@ -291,20 +293,15 @@ class Finetuning::Implementation {
 
   // Layers by what is trained of them.
   void find_layers() {
-    layers_.resize(files_.config.layers);
-    if (lora_) {
-      for (const LoraTensors& map : lora_->maps()) {
-        layers_[map.layer.index()].push_back(map.a);
-        layers_[map.layer.index()].push_back(map.b);
-      }
+    if (!lora_) {
+      layers_ = layer_tensors(files_, trained_);
       return;
     }
-    for_each_weight(files_.tensors, [&](const GgufWeight& weight, const TensorView& tensor) {
-      constexpr std::string_view layer = "blk.";
-      if (!weight.name.starts_with(layer)) return;
-      const std::size_t index = std::stoul(weight.name.substr(layer.size()));
-      layers_[index].push_back(trained_.at(tensor.name));
-    });
+    layers_.resize(files_.config.layers);
+    for (const LoraTensors& map : lora_->maps()) {
+      layers_[map.layer.index()].push_back(map.a);
+      layers_[map.layer.index()].push_back(map.b);
+    }
   }
 
   // The optimiser then holds nothing for layers that no route runs.
@@ -320,20 +317,6 @@ class Finetuning::Implementation {
     }
   }
 
-  // Whatever is trained but lies in no layer.
-  [[nodiscard]] std::vector<at::Tensor> trained_elsewhere() const {
-    std::vector<at::Tensor> tensors;
-    for (const auto& each : trained_) {
-      const at::Tensor& tensor = each.second;
-      const bool in_layer = std::ranges::any_of(layers_, [&](const auto& layer) {
-        return std::ranges::any_of(layer,
-                                   [&](const at::Tensor& other) { return other.is_same(tensor); });
-      });
-      if (!in_layer) tensors.push_back(tensor);
-    }
-    return tensors;
-  }
-
   // By layer whether a step on this route may give gradients to it.
   [[nodiscard]] std::vector<bool> taking_gradients(const Route* route) const {
     const bool all = options_.skipped == SkippedLayers::trained && !responses_alone();
@@ -342,15 +325,6 @@ class Finetuning::Implementation {
       taking.push_back(all || route == nullptr || route->runs(layer));
     }
     return taking;
-  }
-
-  // The rows of this rank. Neighbours are of like length, so shares take about the same time.
-  [[nodiscard]] std::vector<std::size_t> share_of(std::span<const std::size_t> rows) const {
-    std::vector<std::size_t> share;
-    for (std::size_t i = ranks_.rank(); i < rows.size(); i += ranks_.size()) {
-      share.push_back(rows[i]);
-    }
-    return share;
   }
 
   void freeze_all_but(const Route* route) {
