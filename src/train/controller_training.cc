@@ -97,23 +97,13 @@ class ControllerTraining::Implementation {
       optimizer_.emplace(parameters_.all(), adamw);
     }
     sum_gradients();
-    for (const TrainingExample& example : examples_) lengths_.push_back(example.tokens.size());
+    batches_.emplace(lengths_of(examples_), options_.batch * ranks_.size(), options_.accumulate,
+                     options_.seed);
   }
 
   [[nodiscard]] std::uint64_t steps() const { return steps_; }
 
-  ControllerStep step() {
-    const std::size_t batch = options_.batch * ranks_.size();
-    const std::uint64_t of_epoch = epoch_steps(examples_.size(), batch, options_.accumulate);
-    const std::uint64_t epoch = steps_ / of_epoch;
-    if (!drawn_epoch_ || *drawn_epoch_ != epoch) {
-      batches_ = epoch_batches(lengths_, batch, options_.seed, epoch);
-      drawn_epoch_ = epoch;
-    }
-    const std::size_t first = steps_ % of_epoch * options_.accumulate;
-    const std::size_t count = std::min(options_.accumulate, batches_.size() - first);
-    return step(std::span(batches_).subspan(first, count));
-  }
+  ControllerStep step() { return step(batches_->of_step(steps_)); }
 
   ControllerStep step(std::span<const std::vector<std::size_t>> micro_batches) {
     Counts counts;
@@ -152,14 +142,11 @@ class ControllerTraining::Implementation {
   [[nodiscard]] ControllerLoss evaluate() const {
     const c10::NoGradGuard guard;
     Counts counts;
-    std::vector<std::size_t> lengths;
-    for (const TrainingExample& example : held_out_) {
-      counts.add(example);
-      lengths.push_back(example.tokens.size());
-    }
+    for (const TrainingExample& example : held_out_) counts.add(example);
     ControllerLoss loss;
     double run = 0;
-    for (const auto& batch : epoch_batches(lengths, options_.batch * ranks_.size(), 0, 0)) {
+    for (const auto& batch :
+         epoch_batches(lengths_of(held_out_), options_.batch * ranks_.size(), 0, 0)) {
       const std::vector<std::size_t> rows = row_share(batch, ranks_);
       if (rows.empty()) continue;
       const Sums sums = this->sums(held_out_, rows, evaluation_draws);
@@ -316,10 +303,8 @@ class ControllerTraining::Implementation {
   std::optional<AdamW> gate_optimizer_;
   std::vector<std::vector<at::Tensor>> layers_;  // their weights, if they are trained
   std::optional<GradientSum> gradients_;
-  std::vector<std::size_t> lengths_;  // of the examples
   std::uint64_t steps_ = 0;
-  std::optional<std::uint64_t> drawn_epoch_;  // the one that batches_ are of
-  std::vector<std::vector<std::size_t>> batches_;
+  std::optional<StepBatches> batches_;
 };
 
 ControllerTraining::ControllerTraining(ModelFiles files, std::vector<TrainingExample> examples,

@@ -76,23 +76,13 @@ class Finetuning::Implementation {
     optimizer_.emplace(trained_,
                        AdamWOptions{.weight_decay = options_.weight_decay, .clip = options_.clip});
     gradients_.emplace(ranks_, layers_, tensors_outside(layers_, trained_));
-    for (const TrainingExample& example : examples_) lengths_.push_back(example.tokens.size());
+    batches_.emplace(lengths_of(examples_), options_.batch * ranks_.size(), options_.accumulate,
+                     options_.seed);
   }
 
   [[nodiscard]] std::uint64_t steps() const { return steps_; }
 
-  StepReport step() {
-    const std::size_t batch = options_.batch * ranks_.size();
-    const std::uint64_t of_epoch = epoch_steps(examples_.size(), batch, options_.accumulate);
-    const std::uint64_t epoch = steps_ / of_epoch;
-    if (!drawn_epoch_ || *drawn_epoch_ != epoch) {
-      batches_ = epoch_batches(lengths_, batch, options_.seed, epoch);
-      drawn_epoch_ = epoch;
-    }
-    const std::size_t first = steps_ % of_epoch * options_.accumulate;
-    const std::size_t count = std::min(options_.accumulate, batches_.size() - first);
-    return step(std::span(batches_).subspan(first, count));
-  }
+  StepReport step() { return step(batches_->of_step(steps_)); }
 
   StepReport step(std::span<const std::vector<std::size_t>> micro_batches) {
     const Route* const route = draw_route();
@@ -480,10 +470,8 @@ class Finetuning::Implementation {
   std::vector<std::vector<at::Tensor>> layers_;  // by layer what may change
   std::optional<AdamW> optimizer_;
   std::optional<GradientSum> gradients_;
-  std::vector<std::size_t> lengths_;  // of the examples
   std::uint64_t steps_ = 0;
-  std::optional<std::uint64_t> drawn_epoch_;  // the one that batches_ are of
-  std::vector<std::vector<std::size_t>> batches_;
+  std::optional<StepBatches> batches_;
 };
 
 Finetuning::Finetuning(ModelFiles files, std::vector<TrainingExample> examples,

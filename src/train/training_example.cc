@@ -21,4 +21,10 @@ void require_examples(const std::vector<TrainingExample>& examples, const ModelC
   }
 }
 
+std::vector<std::size_t> lengths_of(const std::vector<TrainingExample>& examples) {
+  std::vector<std::size_t> lengths;
+  for (const TrainingExample& example : examples) lengths.push_back(example.tokens.size());
+  return lengths;
+}
+
 }  // namespace fathom

@@ -20,4 +20,7 @@ struct TrainingExample {
 void require_examples(const std::vector<TrainingExample>& examples, const ModelConfig& config,
                       const std::string& purpose = "train on");
 
+/// How many tokens each has.
+std::vector<std::size_t> lengths_of(const std::vector<TrainingExample>& examples);
+
 }  // namespace fathom
