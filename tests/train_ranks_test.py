@@ -195,6 +195,19 @@ class TrainRanksTest(ProgramTest):
     def test_a_signal_to_one_rank_stops_all_after_the_same_step(self):
         self.ends_and_goes_on((signal.SIGINT, signal.SIGUSR1), [130])
 
+    def test_one_process_goes_on_where_two_stopped(self):
+        options = ("--steps", 30, "--depths", "uniform:2,full")
+        two, one, whole = (self.command(out, "--batch", batch, *options, learning_rate=0.003) for out, batch in (("out", 2), ("out", 4), ("whole", 4)))
+        process = self.start(two, two)
+        self.wait_for_step(process, "out", 8)
+        os.kill(self.rank_processes(process)[0], signal.SIGINT)
+        self.ranks_end(process, 130)
+        self.assertIn("goes on after step", self.fathom(*one).err)
+        self.fathom_ok(*whole)
+        for a, b in zip(self.metrics("out"), self.metrics("whole"), strict=True):
+            self.assertEqual((a["step"], a["tokens"], a["layers"]), (b["step"], b["tokens"], b["layers"]))
+            self.assertAlmostEqual(a["loss"], b["loss"], delta=1e-4)
+
     def test_an_error_of_one_rank_ends_all(self):
         right = self.command("out", "--steps", 4)
         wrong = [word.replace("rows.jsonl", "missing.jsonl") for word in right]
