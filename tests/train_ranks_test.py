@@ -96,13 +96,13 @@ class TrainRanksTest(ProgramTest):
         self.assertEqual(len(found), 1)
         return found[0].read_bytes()
 
-    def is_one_with_twice_the_batch(self, *options, **choice):
-        """Two ranks and one rank with twice the batch see the same rows, losses and gradients."""
-        common = ("--steps", 12, "--accumulate", 2, "--eval-rows", 5, "--eval-every", 4, *options)
+    def is_one_with_twice_the_batch(self, *options, ranks=2, **choice):
+        """Two ranks and one rank with twice the batch see the same rows, losses and gradients, and so do more ranks."""
+        common = ("--steps", 12, "--eval-rows", 5, "--eval-every", 4, *options)
         choice = {"learning_rate": 0.003, **choice}  # rounding grows from step to step, the more the larger these are
-        two = self.command("two", "--batch", 2, *common, **choice)
-        self.ranks_end(self.start(two, two), 0)
-        self.fathom_ok(*self.command("one", "--batch", 4, *common, **choice))
+        two = self.command("two", "--batch", 4 // ranks, *common, **choice)
+        self.ranks_end(self.start(*[two] * ranks), 0)
+        self.fathom_ok(*self.command("one", "--batch", 4 // ranks * ranks, *common, **choice))
         two, one = self.metrics("two"), self.metrics("one")
         self.assertEqual(len(two), 16)
         self.assertEqual(len(one), 16)
@@ -120,13 +120,17 @@ class TrainRanksTest(ProgramTest):
         self.assertNotAlmostEqual(one[1]["loss"], one[-2]["loss"], delta=0.1)  # something was learnt
 
     def test_all_weights(self):
-        self.is_one_with_twice_the_batch()
+        self.is_one_with_twice_the_batch("--accumulate", 2)
+
+    def test_a_rank_without_rows(self):
+        # Of 22 rows three ranks with one each leave the last one to one of them.
+        self.is_one_with_twice_the_batch(ranks=3)
 
     def test_depths(self):
-        self.is_one_with_twice_the_batch("--depths", "uniform:2,full", "--distill", "--freeze-skipped", "--layer-dropout", 0.3, "--recompute")
+        self.is_one_with_twice_the_batch("--depths", "uniform:2,full", "--distill", "--freeze-skipped", "--layer-dropout", 0.3, "--recompute", "--accumulate", 2)
 
     def test_adapter(self):
-        self.is_one_with_twice_the_batch("--depths", "uniform:2,first:3", "--lora-rank", 2)
+        self.is_one_with_twice_the_batch("--depths", "uniform:2,first:3", "--lora-rank", 2, "--accumulate", 2)
 
     def test_dropout_is_drawn_by_row(self):
         self.is_one_with_twice_the_batch("--raw", model=GOLDEN / "families" / "gpt2")
@@ -194,6 +198,19 @@ class TrainRanksTest(ProgramTest):
 
     def test_a_signal_to_one_rank_stops_all_after_the_same_step(self):
         self.ends_and_goes_on((signal.SIGINT, signal.SIGUSR1), [130])
+
+    def test_one_process_goes_on_where_two_stopped(self):
+        options = ("--steps", 30, "--depths", "uniform:2,full")
+        two, one, whole = (self.command(out, "--batch", batch, *options, learning_rate=0.003) for out, batch in (("out", 2), ("out", 4), ("whole", 4)))
+        process = self.start(two, two)
+        self.wait_for_step(process, "out", 8)
+        os.kill(self.rank_processes(process)[0], signal.SIGINT)
+        self.ranks_end(process, 130)
+        self.assertIn("goes on after step", self.fathom(*one).err)
+        self.fathom_ok(*whole)
+        for a, b in zip(self.metrics("out"), self.metrics("whole"), strict=True):
+            self.assertEqual((a["step"], a["tokens"], a["layers"]), (b["step"], b["tokens"], b["layers"]))
+            self.assertAlmostEqual(a["loss"], b["loss"], delta=1e-4)
 
     def test_an_error_of_one_rank_ends_all(self):
         right = self.command("out", "--steps", 4)
