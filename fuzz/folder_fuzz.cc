@@ -1,13 +1,12 @@
 // A model folder as Hugging Face transformers writes it. The input holds its files one after
 // another, each after a line "@ NAME"; names that fathom does not read are passed over.
 
-#include <algorithm>
 #include <array>
-#include <filesystem>
 #include <optional>
 #include <string_view>
 
 #include "formats/test_folder.h"
+#include "fuzz/folder_input.h"
 #include "fuzz/target.h"
 #include "fuzz/use_tokenizer.h"
 #include "model/model_files.h"
@@ -34,25 +33,11 @@ constexpr std::array<std::string_view, 17> names{"config.json",
                                                  "pytorch_model-00001-of-00002.bin",
                                                  "pytorch_model-00002-of-00002.bin"};
 
-void write_files(const TestFolder& folder, std::string_view input) {
-  for (const std::string_view name : names) std::filesystem::remove(folder.path() / name);
-  constexpr std::string_view mark = "@ ";
-  constexpr std::string_view next_mark = "\n@ ";
-  while (input.starts_with(mark)) {
-    input.remove_prefix(mark.size());
-    const std::string_view name = input.substr(0, input.find('\n'));
-    input.remove_prefix(std::min(name.size() + 1, input.size()));
-    const std::string_view content = input.substr(0, input.find(next_mark));
-    input.remove_prefix(std::min(content.size() + 1, input.size()));
-    if (std::find(names.begin(), names.end(), name) != names.end()) folder.write(name, content);
-  }
-}
-
 }  // namespace
 
 Refusals run_target(std::span<const std::byte> input) {
   static const TestFolder folder;
-  write_files(folder, {reinterpret_cast<const char*>(input.data()), input.size()});
+  write_files(folder, names, {reinterpret_cast<const char*>(input.data()), input.size()});
   Refusals refusals;
   std::optional<ModelFiles> files;
   run_refusable(refusals, folder.path().string(), [&] {

@@ -3,8 +3,8 @@
 
     python3 fuzz/make_seeds.py FOLDER
 
-They are the committed models and tokenizers of golden/ made small: of a model one layer of the least
-width its types allow, of a vocabulary a few tokens. All are sound: the tests hold fathom to taking
+They are the committed models, tokenizers and adapters of golden/ made small: of a model one layer of
+the least width its types allow, of a vocabulary a few tokens, of an adapter the factors of one layer. All are sound: the tests hold fathom to taking
 each of them. Needs the standard library only.
 """
 
@@ -320,7 +320,7 @@ def safetensors_seeds():
 
 
 def small_folder(folder):
-    """The files of a model, each after a line "@ NAME"."""
+    """The files of a model."""
     tokenizer = small_tokenizer(json.loads((folder / "tokenizer.json").read_text()))
     vocabulary = len({**tokenizer["model"]["vocab"], **{t["content"]: 0 for t in tokenizer["added_tokens"]}})
     config = json.loads((folder / "config.json").read_text())
@@ -354,10 +354,12 @@ def small_old_files(folder):
     return files
 
 
-def folder_seeds():
-    def joined(files):
-        return b"\n".join(b"@ " + name.encode() + b"\n" + content for name, content in files.items())
+def joined(files):
+    """Files one after another, each after a line "@ NAME"."""
+    return b"\n".join(b"@ " + name.encode() + b"\n" + content for name, content in files.items())
 
+
+def folder_seeds():
     for folder in sorted((GOLDEN / "tiny").iterdir()):
         files = small_folder(folder)
         yield folder.name, joined(files)
@@ -443,6 +445,66 @@ def scores_seeds():
     yield "tokens", b"8,label_tokens,id,4,tokens_8,tokens_4\n0.5,12,a,0.25,10,200\n1,160,b,0,1,0"
 
 
+# ---- Adapters and controllers --------------------------------------------------------------------
+
+
+def small_adapter(folder):
+    """The factors of the first layer, of rank 1, or of 1, 2, ... where there are several ranks."""
+    settings = json.loads((folder / "adapter_config.json").read_text())
+    tensors = (folder / "adapter_model.safetensors").read_bytes()
+    length = struct.unpack_from("<Q", tensors)[0]
+    header = json.loads(tensors[8 : 8 + length])
+    ranks = {rank: i + 1 for i, rank in enumerate(sorted({settings["r"], *settings["rank_pattern"].values()}))}
+    settings["r"] = ranks[settings["r"]]
+    settings["rank_pattern"] = {key: ranks[rank] for key, rank in settings["rank_pattern"].items()}
+    settings["layers_to_transform"] = [0]
+
+    def shape_of(name):
+        if ".0." not in name:
+            return None
+        rank, inputs = header[name]["shape"] if ".lora_A." in name else reversed(header[name]["shape"])
+        return [ranks[rank], inputs] if ".lora_A." in name else [inputs, ranks[rank]]
+
+    return {"adapter_config.json": compact(settings), "adapter_model.safetensors": small_safetensors(tensors, shape_of)}
+
+
+def lora_adapter_seeds():
+    for folder in sorted((GOLDEN / "adapters").iterdir()):
+        if not (GOLDEN / "families" / folder.name).is_dir():
+            continue
+        files = small_adapter(folder)
+        yield folder.name, folder.name.encode() + b"\n" + joined(files)
+    # What fathom writes beside what PEFT does.
+    settings = json.loads(files["adapter_config.json"])
+    settings |= {"fathom_rows": "routed", "fathom_base_sha256": "0" * 64, "alpha_pattern": {"mlp.gate_proj": 0.5}, "use_rslora": True}
+    yield "fathom", folder.name.encode() + b"\n" + joined(files | {"adapter_config.json": compact(settings)})
+
+
+def packed_floats(dtype, values):
+    if dtype == "BF16":
+        return b"".join(struct.pack("<f", value)[2:] for value in values)
+    return struct.pack(f"<{len(values)}{'e' if dtype == 'F16' else 'f'}", *values)
+
+
+def controller_file_seeds():
+    """Gates whose weights and biases are the logits of golden/gates.json."""
+    rows = json.loads((GOLDEN / "gates.json").read_text())["gates"]["logits"]
+    for name, dtype, kind, layers, width in [("hidden", "F32", "hidden", 5, 3), ("fixed", "F16", "fixed", 3, 1), ("bfloat16", "BF16", "hidden", 4, 2)]:
+        header = {"__metadata__": {"format": "fathom skip controllers", "version": "1", "model_layers": str(layers),
+                                   "gated_layers": "2" if layers == 3 else f"2-{layers - 1}", "input": kind, "alpha": "2.5",
+                                   "model_sha256": "0" * 64}}
+        data = b""
+        for layer in range(1, layers - 1):
+            executing, skipping = zip(*rows[layer : layer + width])
+            for tensor, shape, values in [("weight", [2, width], executing + skipping), ("bias", [2], rows[layer])]:
+                content = packed_floats(dtype, values)
+                header[f"layers.{layer}.gate.{tensor}"] = {"dtype": dtype, "shape": shape,
+                                                           "data_offsets": [len(data), len(data) + len(content)]}
+                data += content
+        text = compact(header)
+        yield name, struct.pack("<Q", len(text)) + text + data
+
+
 SEEDS = {
     "gguf": gguf_seeds,
     "safetensors": safetensors_seeds,
@@ -454,6 +516,8 @@ SEEDS = {
     "chat_template": chat_template_seeds,
     "jsonl": jsonl_seeds,
     "scores": scores_seeds,
+    "lora_adapter": lora_adapter_seeds,
+    "controller_file": controller_file_seeds,
 }
 
 

@@ -69,6 +69,8 @@ find_missing() {
     need ccache command -v ccache
     need clang-format command -v clang-format
     need clang-tidy command -v run-clang-tidy
+    need libopenmpi-dev command -v mpicxx
+    need openmpi-bin command -v mpirun
     need chromium bash -c 'command -v chromium || command -v google-chrome'
     need_headers libgtest-dev=gtest/gtest.h libgmock-dev=gmock/gmock.h \
       libbenchmark-dev=benchmark/benchmark.h

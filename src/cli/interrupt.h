@@ -8,4 +8,8 @@ namespace fathom {
 /// signal ends the process at once.
 const StopFlag& stop_on_interrupt();
 
+/// Likewise, and when a launcher or a batch system asks for it: by SIGTERM, which mpirun answers
+/// Ctrl-C with, or SIGUSR1, which mpirun passes on and sbatch --signal sends ahead of time.
+const StopFlag& stop_on_interrupt_or_launcher();
+
 }  // namespace fathom

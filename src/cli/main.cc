@@ -1,7 +1,5 @@
 #include <cstdio>
-#include <exception>
 #include <memory>
-#include <new>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,21 +7,13 @@
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
-#include "base/error.h"
 #include "cli/command.h"
+#include "cli/error_report.h"
 #include "cli/help.h"
 #include "cli/version.h"
 
 namespace fathom {
 namespace {
-
-constexpr int exit_failure = 1;
-constexpr int exit_bad_input = 2;
-
-int report(const std::exception& error, int code) {
-  fmt::print(stderr, "fathom: {}\n", error.what());
-  return code;
-}
 
 // What the user typed, quoted so that a shell takes it as it was.
 std::string command_line(int argc, char** argv) {
@@ -81,20 +71,12 @@ int run_program(int argc, char** argv) {
 }  // namespace fathom
 
 int main(int argc, char** argv) {
-  // The edge where errors become messages and exit codes.
-  try {
+  return fathom::with_errors_reported([&] {
     const int code = fathom::run_program(argc, argv);
     if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {  // now or before
       fmt::print(stderr, "fathom: cannot write to standard output\n");
       return fathom::exit_failure;
     }
     return code;
-  } catch (const fathom::InputError& error) {
-    return fathom::report(error, fathom::exit_bad_input);
-  } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "fathom: not enough memory\n");
-    return fathom::exit_failure;
-  } catch (const std::exception& error) {
-    return fathom::report(error, fathom::exit_failure);
-  }
+  });
 }

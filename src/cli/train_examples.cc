@@ -1,17 +1,18 @@
 #include "cli/train_examples.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/random.h"
 
 namespace fathom {
 
 std::vector<TrainingExample> examples_of(const std::vector<Example>& rows, const ModelFiles& files,
-                                         const PromptMaker& prompts, std::size_t max_tokens) {
+                                         const PromptMaker& prompts, std::size_t max_tokens,
+                                         const std::function<void(const std::string&)>& say) {
   const std::size_t most = std::min(max_tokens, files.config.context);
   std::vector<TrainingExample> examples;
   std::size_t cut = 0;
@@ -33,10 +34,23 @@ std::vector<TrainingExample> examples_of(const std::vector<Example>& rows, const
     tokens.insert(tokens.end(), answer.begin(), answer.end());
     examples.push_back({.tokens = std::move(tokens), .prompt = prompt});
   }
-  if (cut > 0) {
-    fmt::print(stderr, "{} of {} rows were cut to {} tokens\n", cut, rows.size(), most);
-  }
+  if (cut > 0) say(fmt::format("{} of {} rows were cut to {} tokens", cut, rows.size(), most));
   return examples;
+}
+
+std::vector<Example> hold_out(std::vector<Example>& rows, std::size_t count, std::uint64_t seed,
+                              std::string_view option) {
+  if (count >= rows.size()) {
+    throw InputError(fmt::format("{} {}: expected fewer than the {} rows that there are", option,
+                                 count, rows.size()));
+  }
+  RandomStream random({.seed = seed, .purpose = RandomPurpose::split});
+  std::vector<Example> held_out;
+  for (; held_out.size() < count; rows.pop_back()) {
+    std::swap(rows[random.below(rows.size())], rows.back());
+    held_out.push_back(std::move(rows.back()));
+  }
+  return held_out;
 }
 
 }  // namespace fathom

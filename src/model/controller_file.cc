@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "formats/dequantize.h"
+#include "formats/printable.h"
 #include "formats/safetensors.h"
 #include "formats/safetensors_writer.h"
 
@@ -55,7 +56,8 @@ class Metadata {
 
   void expect(const std::string& key, std::string_view expected) const {
     const std::string& found = require(key);
-    if (found != expected) fail(key, fmt::format("'{}' found, '{}' expected", found, expected));
+    if (found != expected)
+      fail(key, fmt::format("{} found, '{}' expected", printable_name(found), expected));
   }
 
   template <class Number>
@@ -65,7 +67,8 @@ class Metadata {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     const bool whole = error == std::errc{} && end == text.data() + text.size();
     if (!whole || !(value >= least && value <= most)) {
-      fail(key, fmt::format("'{}' found, a number from {} to {} expected", text, least, most));
+      fail(key, fmt::format("{} found, a number from {} to {} expected", printable_name(text),
+                            least, most));
     }
     return value;
   }
@@ -124,11 +127,12 @@ ControllerFile read_controllers(const std::filesystem::path& path) {
     gates.push_back(read_gate(source, layer, width));
   }
   const ControllerInput input = [&] {
-    try {
-      return parse_controller_input(metadata.require(input_key));
-    } catch (const InputError& error) {
-      metadata.fail(input_key, error.what());
+    const std::string& text = metadata.require(input_key);
+    for (const ControllerInput each : {ControllerInput::hidden, ControllerInput::fixed}) {
+      if (text == name(each)) return each;
     }
+    metadata.fail(input_key,
+                  fmt::format("{} found, 'hidden' or 'fixed' expected", printable_name(text)));
   }();
   try {
     return {

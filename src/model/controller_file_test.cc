@@ -88,7 +88,9 @@ TEST(ControllerFile, DamageIsToldByFileAndPlace) {
   const std::map<std::string, std::string> bad_metadata{
       {"format", "pt"},        {"version", "2"},          {"model_layers", "2"},
       {"gated_layers", "1-4"}, {"input", "hidden state"}, {"alpha", "nan"}};
-  for (const auto& [key, value] : bad_metadata) {
+  for (const auto& entry : bad_metadata) {
+    const std::string& key = entry.first;
+    const std::string& value = entry.second;
     EXPECT_THAT(problem([&](Parts& parts) { parts.metadata[key] = value; }),
                 AllOf(HasSubstr(path.string()), HasSubstr(key), HasSubstr("expected")));
     EXPECT_THAT(problem([&](Parts& parts) { parts.metadata.erase(key); }),
@@ -125,6 +127,22 @@ TEST(ControllerFile, DamageIsToldByFileAndPlace) {
                     std::numeric_limits<float>::quiet_NaN();
               }),
               AllOf(HasSubstr("layer 3"), HasSubstr("not finite")));
+}
+
+// A file must not reach the terminal by way of a message.
+TEST(ControllerFile, MessagesArePrintable) {
+  const TestFolder folder;
+  const auto path = folder.path() / "controller.safetensors";
+  for (const std::string key :
+       {"format", "version", "model_layers", "gated_layers", "input", "alpha"}) {
+    Parts parts;
+    parts.metadata[key] = "\x1b[2J" + std::string(1000, '5');
+    parts.write(path);
+    const std::string message = error_of<FileError>([&] { read_controllers(path); });
+    EXPECT_THAT(message, AllOf(HasSubstr(key), HasSubstr("'\\x1b[2J555")));
+    EXPECT_TRUE(std::ranges::all_of(message, [](char c) { return c >= ' ' && c <= '~'; })) << key;
+    EXPECT_LT(message.size(), 500U);
+  }
 }
 
 TEST(ControllerFile, ABeginningOfAFileIsRefused) {

@@ -191,7 +191,7 @@ Decoder Decoder::adapted(const LoraParameters& lora) const {
 }
 
 at::Tensor Decoder::embed(const at::Tensor& tokens, const at::Tensor& positions,
-                          const Dropout* dropout) const {
+                          const PartedDropout* dropout) const {
   at::Tensor states = at::embedding(embedding_, tokens).to(state_type_);
   if (config_.embedding_scale != 1) states = states * config_.embedding_scale;
   if (project_in_) states = (*project_in_)(states).to(state_type_);
@@ -200,7 +200,7 @@ at::Tensor Decoder::embed(const at::Tensor& tokens, const at::Tensor& positions,
     states = states + at::embedding(positions_, rows).to(state_type_);
   }
   if (dropout != nullptr) {
-    states = (*dropout)(states, Dropout::Place::embedding, LayerIndex{0}, 0);
+    states = (*dropout)(states, Dropout::Place::embedding, LayerIndex{0});
   }
   return states;
 }
@@ -286,9 +286,9 @@ at::Tensor Decoder::attend(LayerIndex layer, const at::Tensor& query, const at::
 // As it is written down: torch's fused attention of CPUs has no dropout, and torch's own draws
 // depend on a generator that all share.
 at::Tensor Decoder::attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
-                           const at::Tensor& value, std::int64_t first, const Dropout& dropout,
-                           std::uint32_t part) const {
-  if (dropout.rates().attention <= 0) return attend(layer, query, key, value, first);
+                           const at::Tensor& value, std::int64_t first,
+                           const PartedDropout& dropout) const {
+  if (dropout.dropout.rates().attention <= 0) return attend(layer, query, key, value, first);
   const std::int64_t shared = integer(config_.heads / config_.kv_heads);
   const at::Tensor keys = key.repeat_interleave(shared, 1);
   const at::Tensor products = at::matmul(query.transpose(1, 2), keys.transpose(2, 3)) *
@@ -297,8 +297,7 @@ at::Tensor Decoder::attend(LayerIndex layer, const at::Tensor& query, const at::
   const at::Tensor hidden =
       products.to(state_type_)
           .masked_fill(visible.logical_not(), -std::numeric_limits<double>::infinity());
-  const at::Tensor weights =
-      dropout(at::softmax(hidden, -1), Dropout::Place::attention, layer, part);
+  const at::Tensor weights = dropout(at::softmax(hidden, -1), Dropout::Place::attention, layer);
   return at::matmul(weights.to(value.scalar_type()), value.repeat_interleave(shared, 1))
       .transpose(1, 2)
       .reshape({-1, integer(config_.query_width())});
@@ -321,9 +320,9 @@ at::Tensor Decoder::add_block(const at::Tensor& states, const at::Tensor& output
 }
 
 at::Tensor Decoder::finish(LayerIndex layer, const at::Tensor& states, const at::Tensor& attended,
-                           const Dropout* dropout) const {
+                           const PartedDropout* dropout) const {
   const auto dropped = [&](const at::Tensor& x, Dropout::Place place) {
-    return dropout == nullptr ? x : (*dropout)(x, place, layer, 0);
+    return dropout == nullptr ? x : (*dropout)(x, place, layer);
   };
   const Layer& weights = layers_[layer.index()];
   const at::Tensor middle = add_block(

@@ -93,7 +93,7 @@ class Decoder {
 
   /// What rows begin with: [rows][width]. `tokens` and `positions` are [rows], int64.
   [[nodiscard]] at::Tensor embed(const at::Tensor& tokens, const at::Tensor& positions,
-                                 const Dropout* dropout) const;
+                                 const PartedDropout* dropout) const;
   /// Of each of the model's rotations.
   [[nodiscard]] std::vector<RotaryAngles> angles(const at::Tensor& positions) const;
   /// The first half of a layer: from states [rows][width] to queries, keys and values. `angles` are
@@ -109,13 +109,13 @@ class Decoder {
   /// what they see.
   [[nodiscard]] at::Tensor attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
                                   const at::Tensor& value, const at::Tensor& visible) const;
-  /// As the first, with dropout; `part` tells a layer's calls apart.
+  /// As the first, with dropout, of which each sequence is a part of 1.
   [[nodiscard]] at::Tensor attend(LayerIndex layer, const at::Tensor& query, const at::Tensor& key,
                                   const at::Tensor& value, std::int64_t first,
-                                  const Dropout& dropout, std::uint32_t part) const;
+                                  const PartedDropout& dropout) const;
   /// The second half: from the states and what attention gave to the states after the layer.
   [[nodiscard]] at::Tensor finish(LayerIndex layer, const at::Tensor& states,
-                                  const at::Tensor& attended, const Dropout* dropout) const;
+                                  const at::Tensor& attended, const PartedDropout* dropout) const;
   /// The states as they are if the model has no final norm.
   [[nodiscard]] at::Tensor final_norm(const at::Tensor& states) const;
   /// Logits [rows][vocabulary] of states before the final norm.

@@ -23,13 +23,13 @@ TorchType parse_torch_type(std::string_view text) {
 
 void set_torch_threads(int threads) { at::set_num_threads(threads); }
 
-at::Device torch_device(TorchDevice device) {
+at::Device torch_device(TorchDevice device, std::size_t number) {
   if (device == TorchDevice::cpu) return at::kCPU;
   if (!at::globalContext().hasCUDA()) {
     throw InputError(
         "--device cuda: no CUDA device, or a libtorch that was built without CUDA; expected cpu");
   }
-  return at::kCUDA;
+  return {at::kCUDA, static_cast<at::DeviceIndex>(number % at::getNumGPUs())};
 }
 
 at::ScalarType torch_type(TorchType type) {
@@ -42,6 +42,10 @@ at::ScalarType torch_type(TorchType type) {
       return at::kDouble;
   }
   throw std::logic_error("unknown type");
+}
+
+at::ScalarType master_type(TorchType type) {
+  return type == TorchType::float64 ? at::kDouble : at::kFloat;
 }
 
 }  // namespace fathom

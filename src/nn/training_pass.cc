@@ -113,7 +113,15 @@ class Pass {
 
  private:
   [[nodiscard]] std::int32_t depth() const { return decoder_.config().depth(); }
-  [[nodiscard]] at::Tensor embed() const { return decoder_.embed(tokens_, positions_, dropout_); }
+  [[nodiscard]] at::Tensor embed() const {
+    if (dropout_ == nullptr) return decoder_.embed(tokens_, positions_, nullptr);
+    std::vector<Dropout::Part> parts;
+    for (const TrainingSequence& sequence : sequences_) {
+      parts.push_back({sequence.row, integer(sequence.tokens.size() - before(sequence))});
+    }
+    const PartedDropout dropout{*dropout_, parts};
+    return decoder_.embed(tokens_, positions_, &dropout);
+  }
 
   // The states of all rows after a layer.
   at::Tensor run_layer(LayerIndex layer, const at::Tensor& states) {
@@ -152,9 +160,10 @@ class Pass {
 
   // Neighbours whose running rows share a call of attention.
   struct Group {
-    std::size_t first;  // of the sequences
-    std::int64_t sequences;
+    std::vector<std::size_t> sequences;
     std::int64_t rows;  // of each
+    [[nodiscard]] std::size_t first() const { return sequences.front(); }
+    [[nodiscard]] std::int64_t count() const { return integer(sequences.size()); }
   };
   [[nodiscard]] std::vector<Group> groups() const {
     std::vector<Group> groups;
@@ -162,9 +171,9 @@ class Pass {
       if (counts_[s] == 0) continue;
       const bool joins = prompts_ == nullptr && !groups.empty() && groups.back().rows == counts_[s];
       if (joins) {
-        ++groups.back().sequences;
+        groups.back().sequences.push_back(s);
       } else {
-        groups.push_back({s, 1, counts_[s]});
+        groups.push_back({{s}, counts_[s]});
       }
     }
     return groups;
@@ -180,14 +189,20 @@ class Pass {
     }
     const at::Tensor attended = calls_ == AttentionCalls::padded ? attend_padded(layer, inputs)
                                                                  : attend_by_length(layer, inputs);
-    return decoder_.finish(layer, states, attended, dropout_);
+    if (dropout_ == nullptr) return decoder_.finish(layer, states, attended, nullptr);
+    std::vector<Dropout::Part> parts;
+    for (std::size_t s = 0; s < sequences_.size(); ++s) {
+      parts.push_back({sequences_[s].row, counts_[s]});
+    }
+    const PartedDropout dropout{*dropout_, parts};
+    return decoder_.finish(layer, states, attended, &dropout);
   }
 
   [[nodiscard]] at::Tensor attend_by_length(LayerIndex layer, const AttentionInputs& inputs) const {
     // Split once: a view of each part would have a gradient of the whole's size.
     const std::vector<Group> parts = groups();
     std::vector<std::int64_t> rows;
-    for (const Group& part : parts) rows.push_back(part.sequences * part.rows);
+    for (const Group& part : parts) rows.push_back(part.count() * part.rows);
     const auto queries = inputs.query.split_with_sizes(rows);
     const auto keys = inputs.key.split_with_sizes(rows);
     const auto values = inputs.value.split_with_sizes(rows);
@@ -195,22 +210,26 @@ class Pass {
     for (std::size_t g = 0; g < parts.size(); ++g) {
       const Group& part = parts[g];
       const auto by_sequence = [&](const at::Tensor& tensor) {
-        return tensor.unflatten(0, {part.sequences, part.rows});
+        return tensor.unflatten(0, {part.count(), part.rows});
       };
-      const std::int64_t first = integer(before(sequences_[part.first]));
+      const std::int64_t first = integer(before(sequences_[part.first()]));
       const auto seen = [&](const at::Tensor& own, const std::vector<at::Tensor>* prompts) {
         if (prompts == nullptr) return by_sequence(own).transpose(1, 2);
         const at::Tensor prompt =
-            (*prompts)[layer.index()].narrow(0, prompts_->begins[part.first], first);
+            (*prompts)[layer.index()].narrow(0, prompts_->begins[part.first()], first);
         return at::cat({prompt, own}).unsqueeze(0).transpose(1, 2);
       };
       const at::Tensor query = by_sequence(queries[g]);
       const at::Tensor key = seen(keys[g], prompts_ != nullptr ? &prompts_->keys : nullptr);
       const at::Tensor value = seen(values[g], prompts_ != nullptr ? &prompts_->values : nullptr);
-      attended.push_back(dropout_ == nullptr
-                             ? decoder_.attend(layer, query, key, value, first)
-                             : decoder_.attend(layer, query, key, value, first, *dropout_,
-                                               static_cast<std::uint32_t>(g)));
+      if (dropout_ == nullptr) {
+        attended.push_back(decoder_.attend(layer, query, key, value, first));
+        continue;
+      }
+      std::vector<Dropout::Part> sequences;
+      for (const std::size_t s : part.sequences) sequences.push_back({sequences_[s].row, 1});
+      attended.push_back(
+          decoder_.attend(layer, query, key, value, first, PartedDropout{*dropout_, sequences}));
     }
     return attended.size() == 1 ? attended.front() : at::cat(attended);
   }

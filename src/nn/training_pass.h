@@ -23,6 +23,7 @@ struct TrainingSequence {
   /// Layers that any of its rows run, the prompt's too; all if there is none. What layer dropout
   /// [Fan et al. 2020] leaves of the model for this sequence.
   const Route* kept = nullptr;
+  std::uint64_t row = 0;  ///< which of the data's rows it is, for dropout
 };
 
 /// Who runs a layer, token by token: given the states [rows][width] with which the response's rows

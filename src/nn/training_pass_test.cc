@@ -312,19 +312,32 @@ TEST_P(TrainingPassTest, DroppedLayersRunNoRow) {
 
 TEST(Dropout, DependsOnItsKeyAndKeepsTheMean) {
   const at::Tensor ones = at::ones({200, 100});
+  const std::vector<Dropout::Part> parts{{.row = 5, .count = 200}};
   const Dropout dropout({.residual = 0.3}, 1, 2);
   constexpr auto place = Dropout::Place::ffn_output;
-  const at::Tensor x = dropout(ones, place, LayerIndex{1}, 0);
-  EXPECT_TRUE(x.equal(dropout(ones, place, LayerIndex{1}, 0)));
-  EXPECT_FALSE(x.equal(dropout(ones, place, LayerIndex{2}, 0)));
-  EXPECT_FALSE(x.equal(dropout(ones, place, LayerIndex{1}, 1)));
-  EXPECT_FALSE(x.equal(dropout(ones, Dropout::Place::attention_output, LayerIndex{1}, 0)));
-  EXPECT_FALSE(x.equal(Dropout({.residual = 0.3}, 1, 3)(ones, place, LayerIndex{1}, 0)));
-  EXPECT_FALSE(x.equal(Dropout({.residual = 0.3}, 2, 2)(ones, place, LayerIndex{1}, 0)));
+  const at::Tensor x = dropout(ones, place, LayerIndex{1}, parts);
+  EXPECT_TRUE(x.equal(dropout(ones, place, LayerIndex{1}, parts)));
+  EXPECT_FALSE(x.equal(dropout(ones, place, LayerIndex{2}, parts)));
+  EXPECT_FALSE(x.equal(dropout(ones, place, LayerIndex{1}, {{{.row = 6, .count = 200}}})));
+  EXPECT_FALSE(x.equal(dropout(ones, Dropout::Place::attention_output, LayerIndex{1}, parts)));
+  EXPECT_FALSE(x.equal(Dropout({.residual = 0.3}, 1, 3)(ones, place, LayerIndex{1}, parts)));
+  EXPECT_FALSE(x.equal(Dropout({.residual = 0.3}, 2, 2)(ones, place, LayerIndex{1}, parts)));
   // Of 20000 draws, within five standard deviations.
   EXPECT_NEAR(x.eq(0).to(at::kFloat).mean().item<double>(), 0.3, 0.017);
   EXPECT_NEAR(x.mean().item<double>(), 1, 0.024);
-  EXPECT_TRUE(ones.equal(dropout(ones, Dropout::Place::attention, LayerIndex{1}, 0)));
+  EXPECT_TRUE(ones.equal(dropout(ones, Dropout::Place::attention, LayerIndex{1}, parts)));
+}
+
+TEST(Dropout, IsThatOfARowInAnyCompany) {
+  const Dropout dropout({.residual = 0.3}, 1, 2);
+  constexpr auto place = Dropout::Place::ffn_output;
+  const std::vector<Dropout::Part> together{
+      {.row = 5, .count = 40}, {.row = 6, .count = 0}, {.row = 7, .count = 60}};
+  const std::vector<Dropout::Part> alone{{.row = 7, .count = 60}};
+  const at::Tensor x = dropout(at::ones({100, 8}), place, LayerIndex{1}, together);
+  EXPECT_TRUE(x.narrow(0, 40, 60).equal(dropout(at::ones({60, 8}), place, LayerIndex{1}, alone)));
+  EXPECT_FALSE(x.narrow(0, 0, 40).equal(x.narrow(0, 60, 40)));
+  EXPECT_THROW((void)dropout(at::ones({61, 8}), place, LayerIndex{1}, alone), std::logic_error);
 }
 
 // Attention with dropout is written out; without any weight dropped it is the fused one.

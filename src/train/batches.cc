@@ -47,4 +47,19 @@ std::uint64_t epoch_steps(std::size_t rows, std::size_t batch, std::size_t accum
   return (batches + accumulate - 1) / accumulate;
 }
 
+StepBatches::StepBatches(std::vector<std::size_t> lengths, std::size_t batch,
+                         std::size_t accumulate, std::uint64_t seed)
+    : lengths_(std::move(lengths)), batch_(batch), accumulate_(accumulate), seed_(seed) {}
+
+std::span<const std::vector<std::size_t>> StepBatches::of_step(std::uint64_t step) {
+  const std::uint64_t of_epoch = epoch_steps(lengths_.size(), batch_, accumulate_);
+  const std::uint64_t epoch = step / of_epoch;
+  if (epoch_ != epoch) {
+    batches_ = epoch_batches(lengths_, batch_, seed_, epoch);
+    epoch_ = epoch;
+  }
+  const std::size_t first = step % of_epoch * accumulate_;
+  return std::span(batches_).subspan(first, std::min(accumulate_, batches_.size() - first));
+}
+
 }  // namespace fathom

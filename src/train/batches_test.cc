@@ -45,6 +45,29 @@ TEST(Batches, DependOnSeedAndEpochAlone) {
   EXPECT_NE(epoch_batches(rows, 4, 1, 2), epoch_batches(rows, 4, 2, 2));
 }
 
+// An epoch's batches one after another, then the next epoch's, from whichever step one begins.
+TEST(StepBatches, GoThroughEpochs) {
+  const std::vector<std::size_t> lengths{3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5};
+  constexpr std::size_t batch = 2, accumulate = 4;  // 6 batches, 2 steps an epoch
+  StepBatches batches(lengths, batch, accumulate, 7);
+  std::vector<std::vector<std::vector<std::size_t>>> steps;
+  for (std::uint64_t step = 0; step < 6; ++step) {
+    const auto of_step = batches.of_step(step);
+    EXPECT_EQ(of_step.size(), step % 2 == 0 ? 4U : 2U);
+    steps.emplace_back(of_step.begin(), of_step.end());
+  }
+  for (std::uint64_t epoch = 0; epoch < 3; ++epoch) {
+    std::vector<std::vector<std::size_t>> together = steps[2 * epoch];
+    together.insert(together.end(), steps[2 * epoch + 1].begin(), steps[2 * epoch + 1].end());
+    EXPECT_EQ(together, epoch_batches(lengths, batch, 7, epoch));
+  }
+  StepBatches later(lengths, batch, accumulate, 7);
+  for (const std::uint64_t step : {5U, 0U, 3U}) {
+    const auto of_step = later.of_step(step);
+    EXPECT_EQ(std::vector(of_step.begin(), of_step.end()), steps[step]);
+  }
+}
+
 TEST(LinearSchedule, RisesAndFalls) {
   const LinearSchedule schedule{.peak = 1, .warmup = 4, .steps = 12};
   EXPECT_EQ(schedule.rate(0), 0);

@@ -5,6 +5,7 @@
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/zeros.h>
 #include <algorithm>
+#include <array>
 #include <c10/core/GradMode.h>
 #include <limits>
 #include <map>
@@ -12,12 +13,6 @@
 #include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
-#include "base/atomic_file.h"
-#include "base/error.h"
-#include "base/mapped_file.h"
-#include "formats/json_file.h"
 #include "formats/safetensors_writer.h"
 #include "nn/decoder.h"
 #include "nn/device.h"
@@ -27,6 +22,11 @@
 #include "train/adamw.h"
 #include "train/batches.h"
 #include "train/checkpoint_folder.h"
+#include "train/checkpoint_state.h"
+#include "train/gradient_sum.h"
+#include "train/layer_tensors.h"
+#include "train/row_share.h"
+#include "train/tensor_exchange.h"
 #include "train/tensor_file.h"
 #include "train/trained_model.h"
 
@@ -36,32 +36,13 @@ namespace {
 namespace fs = std::filesystem;
 
 // Files of a checkpoint.
-constexpr const char* state_file = "state.json";
 constexpr const char* weights_file = "weights.safetensors";
 constexpr const char* gates_file = "gates.safetensors";
 constexpr const char* optimizer_file = "optimizer.safetensors";
 constexpr const char* gate_optimizer_file = "gate_optimizer.safetensors";
-constexpr std::size_t largest_state = std::size_t{1} << 20;
 
 // In place of a step's number where rows are evaluated.
 constexpr std::uint64_t evaluation_draws = std::numeric_limits<std::uint32_t>::max();
-
-void require_examples(const std::vector<TrainingExample>& examples, const ModelConfig& config,
-                      const std::string& what) {
-  if (examples.empty()) throw InputError("there are no rows to " + what);
-  for (std::size_t i = 0; i < examples.size(); ++i) {
-    const TrainingExample& example = examples[i];
-    const std::string row = "row " + std::to_string(i + 1) + " to " + what;
-    if (example.prompt == 0 || example.prompt >= example.tokens.size()) {
-      throw InputError(row + ": expected a prompt and a response of at least one token each");
-    }
-    if (example.tokens.size() > config.context) {
-      throw InputError(row + ": " + std::to_string(example.tokens.size()) +
-                       " tokens found; the model has a context of " +
-                       std::to_string(config.context));
-    }
-  }
-}
 
 // How many tokens a loss is over.
 struct Counts {
@@ -87,16 +68,21 @@ struct Sums {
 
 class ControllerTraining::Implementation {
  public:
+  // No ranks: there is one.
   Implementation(ModelFiles files, std::vector<TrainingExample> examples,
-                 std::vector<TrainingExample> held_out, ControllerTrainingOptions options)
-      : files_(std::move(files)),
+                 std::vector<TrainingExample> held_out, ControllerTrainingOptions options,
+                 Ranks* ranks)
+      : alone_(ranks == nullptr ? one_rank() : nullptr),
+        ranks_(ranks != nullptr ? *ranks : *alone_),
+        files_(std::move(files)),
         examples_(std::move(examples)),
         held_out_(std::move(held_out)),
         options_(options),
-        device_(torch_device(options_.torch.device)),
-        parameters_(files_.source, master_type(), device_),
+        device_(torch_device(options_.torch.device, ranks_.local_rank())),
+        parameters_(files_.source, master_type(options_.torch.type), device_),
         decoder_(files_.config, files_.tensors, parameters_, torch_type(options_.torch.type)),
-        gates_(files_.config, options_.input, at::TensorOptions(device_).dtype(master_type())) {
+        gates_(files_.config, options_.input,
+               at::TensorOptions(device_).dtype(master_type(options_.torch.type))) {
     require_examples(examples_, files_.config, "train on");
     require_examples(held_out_, files_.config, "evaluate with");
     const AdamWOptions adamw{.weight_decay = options_.weight_decay, .clip = options_.clip};
@@ -110,23 +96,14 @@ class ControllerTraining::Implementation {
       for (auto& [name, tensor] : parameters_.all()) tensor.set_requires_grad(true);
       optimizer_.emplace(parameters_.all(), adamw);
     }
-    for (const TrainingExample& example : examples_) lengths_.push_back(example.tokens.size());
+    sum_gradients();
+    batches_.emplace(lengths_of(examples_), options_.batch * ranks_.size(), options_.accumulate,
+                     options_.seed);
   }
 
   [[nodiscard]] std::uint64_t steps() const { return steps_; }
 
-  ControllerStep step() {
-    const std::uint64_t of_epoch =
-        epoch_steps(examples_.size(), options_.batch, options_.accumulate);
-    const std::uint64_t epoch = steps_ / of_epoch;
-    if (!drawn_epoch_ || *drawn_epoch_ != epoch) {
-      batches_ = epoch_batches(lengths_, options_.batch, options_.seed, epoch);
-      drawn_epoch_ = epoch;
-    }
-    const std::size_t first = steps_ % of_epoch * options_.accumulate;
-    const std::size_t count = std::min(options_.accumulate, batches_.size() - first);
-    return step(std::span(batches_).subspan(first, count));
-  }
+  ControllerStep step() { return step(batches_->of_step(steps_)); }
 
   ControllerStep step(std::span<const std::vector<std::size_t>> micro_batches) {
     Counts counts;
@@ -140,9 +117,12 @@ class ControllerTraining::Implementation {
         .tokens = counts.tokens,
         .response_tokens = counts.responses};
     double run = 0;
-    // Sums over the step's tokens, divided by their number: micro-batches then weigh as their
-    // tokens do.
-    for (const std::vector<std::size_t>& rows : micro_batches) {
+    // Sums over the step's tokens, divided by their number: micro-batches, and ranks' shares of
+    // them, then weigh as their tokens do.
+    for (std::size_t i = 0; i < micro_batches.size(); ++i) {
+      if (i + 1 == micro_batches.size()) gradients_->begin(std::vector<bool>(layers_.size(), true));
+      const std::vector<std::size_t> rows = row_share(micro_batches[i], ranks_);
+      if (rows.empty()) continue;
       const Sums sums = this->sums(examples_, rows, steps_);
       const at::Tensor prediction = sums.prediction / static_cast<double>(counts.responses);
       const at::Tensor cost = sums.execute / cost_divisor(counts);
@@ -151,6 +131,7 @@ class ControllerTraining::Implementation {
       report.loss.cost += cost.item<double>();
       run += sums.run;
     }
+    gradients_->finish();
     finish(report.loss, run, counts);
     if (optimizer_) optimizer_->step(rate);
     report.gradient_norm = gate_optimizer_->step(report.learning_rate);
@@ -161,14 +142,13 @@ class ControllerTraining::Implementation {
   [[nodiscard]] ControllerLoss evaluate() const {
     const c10::NoGradGuard guard;
     Counts counts;
-    std::vector<std::size_t> lengths;
-    for (const TrainingExample& example : held_out_) {
-      counts.add(example);
-      lengths.push_back(example.tokens.size());
-    }
+    for (const TrainingExample& example : held_out_) counts.add(example);
     ControllerLoss loss;
     double run = 0;
-    for (const auto& rows : epoch_batches(lengths, options_.batch, 0, 0)) {
+    for (const auto& batch :
+         epoch_batches(lengths_of(held_out_), options_.batch * ranks_.size(), 0, 0)) {
+      const std::vector<std::size_t> rows = row_share(batch, ranks_);
+      if (rows.empty()) continue;
       const Sums sums = this->sums(held_out_, rows, evaluation_draws);
       loss.prediction += sums.prediction.item<double>() / static_cast<double>(counts.responses);
       loss.cost += sums.execute.item<double>() / cost_divisor(counts);
@@ -184,8 +164,8 @@ class ControllerTraining::Implementation {
     write_trained_model(path, files_, HostTensors(parameters_.all()).views());
   }
 
-  void save(const fs::path& folder, const std::string& description,
-            std::span<const double> evaluations) const {
+  void save(const fs::path& folder, const std::string& description) const {
+    if (!ranks_.is_first()) return;
     replace_folder(folder, [&](const fs::path& aside) {
       write_safetensors(aside / gates_file, HostTensors(gates_.parameters()).views(), {});
       write_safetensors(aside / gate_optimizer_file, HostTensors(gate_optimizer_->state()).views(),
@@ -194,26 +174,25 @@ class ControllerTraining::Implementation {
         write_safetensors(aside / weights_file, HostTensors(parameters_.all()).views(), {});
         write_safetensors(aside / optimizer_file, HostTensors(optimizer_->state()).views(), {});
       }
-      const nlohmann::ordered_json state{
-          {"steps", steps_},
-          {"description", description},
-          {"evaluations", std::vector<double>(evaluations.begin(), evaluations.end())}};
-      write_file_atomically(aside / state_file, state.dump(1) + "\n");
+      write_checkpoint_state(aside, steps_, description);
     });
   }
 
-  std::vector<double> load(const fs::path& folder, const std::string& description) {
-    if (!recover_folder(folder)) return {};
-    const std::string path = (folder / state_file).string();
-    const nlohmann::json state = read_json_object(path, largest_state);
-    const JsonFields fields(path, state);
-    const std::uint64_t steps = fields.require_unsigned("steps");
-    if (const std::string& found = fields.require_string("description"); found != description) {
-      fields.fail("description", "the training there is another one: " + found + " found, " +
-                                     description + " expected");
+  bool load(const fs::path& folder, const std::string& description) {
+    if (!ranks_.any(ranks_.is_first() && read_checkpoint(folder, description))) return false;
+    steps_ = std::stoull(ranks_.broadcast(std::to_string(steps_)));
+    broadcast(gates_.parameters());
+    broadcast(gate_optimizer_->state());
+    if (optimizer_) {
+      broadcast(parameters_.all());
+      broadcast(optimizer_->state());
     }
-    std::vector<double> evaluations =
-        fields.find_floats("evaluations").value_or(std::vector<double>{});
+    return true;
+  }
+
+  bool read_checkpoint(const fs::path& folder, const std::string& description) {
+    if (!recover_folder(folder)) return false;
+    const std::uint64_t steps = read_checkpoint_state(folder, description);
     read_tensors(folder / gates_file, gates_.parameters());
     read_tensors(folder / gate_optimizer_file, gate_optimizer_->state());
     if (optimizer_) {
@@ -221,15 +200,22 @@ class ControllerTraining::Implementation {
       read_tensors(folder / optimizer_file, optimizer_->state());
     }
     steps_ = steps;
-    return evaluations;
+    return true;
   }
 
  private:
   [[nodiscard]] bool joint() const { return options_.backbone == Backbone::joint; }
 
-  // Products in bfloat16 still change weights in float32: their steps are smaller than bfloat16's.
-  [[nodiscard]] at::ScalarType master_type() const {
-    return options_.torch.type == TorchType::float64 ? at::kDouble : at::kFloat;
+  void sum_gradients() {
+    std::map<std::string, at::Tensor> trained = gates_.parameters();
+    if (joint()) {
+      layers_ = layer_tensors(files_, parameters_.all());
+      trained.insert(parameters_.all().begin(), parameters_.all().end());
+    }
+    gradients_.emplace(ranks_, layers_, tensors_outside(layers_, trained));
+  }
+  void broadcast(const std::map<std::string, at::Tensor>& tensors) const {
+    for (const auto& [name, tensor] : tensors) ranks_.tensors().broadcast(tensor.detach());
   }
 
   // What the sum of the probabilities is divided by. Where every response has one token there is
@@ -239,7 +225,13 @@ class ControllerTraining::Implementation {
     return options_.cost_term == CostTerm::mean ? tokens * gates_.gated_layers() : tokens;
   }
 
+  // From this rank's part of the loss to all of it.
   void finish(ControllerLoss& loss, double run, const Counts& counts) const {
+    std::array parts{loss.prediction, loss.cost, run};
+    ranks_.sum(parts);
+    loss.prediction = parts[0];
+    loss.cost = parts[1];
+    run = parts[2];
     loss.loss = loss.prediction + options_.alpha * loss.cost;
     const std::int32_t always = files_.config.depth() - gates_.gated_layers();
     loss.mean_layers = always + run / static_cast<double>(std::max<std::uint64_t>(counts.gated, 1));
@@ -297,6 +289,8 @@ class ControllerTraining::Implementation {
     return at::log_softmax(teacher.head(states.index_select(0, wanted)), -1);
   }
 
+  std::unique_ptr<Ranks> alone_;  // unless it is one of several
+  Ranks& ranks_;
   ModelFiles files_;
   std::vector<TrainingExample> examples_, held_out_;
   ControllerTrainingOptions options_;
@@ -307,17 +301,23 @@ class ControllerTraining::Implementation {
   std::optional<Decoder> teacher_;  // the model before training, if training changes it
   std::optional<AdamW> optimizer_;  // of the model's weights, if they are trained
   std::optional<AdamW> gate_optimizer_;
-  std::vector<std::size_t> lengths_;  // of the examples
+  std::vector<std::vector<at::Tensor>> layers_;  // their weights, if they are trained
+  std::optional<GradientSum> gradients_;
   std::uint64_t steps_ = 0;
-  std::optional<std::uint64_t> drawn_epoch_;  // the one that batches_ are of
-  std::vector<std::vector<std::size_t>> batches_;
+  std::optional<StepBatches> batches_;
 };
 
 ControllerTraining::ControllerTraining(ModelFiles files, std::vector<TrainingExample> examples,
                                        std::vector<TrainingExample> held_out,
                                        ControllerTrainingOptions options)
     : implementation_(std::make_unique<Implementation>(std::move(files), std::move(examples),
-                                                       std::move(held_out), options)) {}
+                                                       std::move(held_out), options, nullptr)) {}
+
+ControllerTraining::ControllerTraining(ModelFiles files, std::vector<TrainingExample> examples,
+                                       std::vector<TrainingExample> held_out,
+                                       ControllerTrainingOptions options, Ranks& ranks)
+    : implementation_(std::make_unique<Implementation>(std::move(files), std::move(examples),
+                                                       std::move(held_out), options, &ranks)) {}
 
 ControllerTraining::~ControllerTraining() = default;
 
@@ -337,13 +337,12 @@ void ControllerTraining::write_model(const std::filesystem::path& path) const {
   implementation_->write_model(path);
 }
 
-void ControllerTraining::save(const std::filesystem::path& folder, const std::string& description,
-                              std::span<const double> evaluations) const {
-  implementation_->save(folder, description, evaluations);
+void ControllerTraining::save(const std::filesystem::path& folder,
+                              const std::string& description) const {
+  implementation_->save(folder, description);
 }
 
-std::vector<double> ControllerTraining::load(const std::filesystem::path& folder,
-                                             const std::string& description) {
+bool ControllerTraining::load(const std::filesystem::path& folder, const std::string& description) {
   return implementation_->load(folder, description);
 }
 

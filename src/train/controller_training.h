@@ -11,8 +11,10 @@
 #include "depth/skip_controllers.h"
 #include "model/model_files.h"
 #include "nn/torch_model.h"
-#include "train/finetuning.h"
+#include "train/ranks.h"
 #include "train/schedule.h"
+#include "train/training_example.h"
+#include "train/training_target.h"
 
 namespace fathom {
 
@@ -64,7 +66,8 @@ struct ControllerStep {
 /// backward [Glavas24 3.2, A.4]. Prompts run all layers; a token that skips a layer has keys and
 /// values there of the state that it carries (docs/depth.md). What a step draws (rows, Gumbel
 /// variables) depends on the seed and its number alone, so that a training which was saved and
-/// loaded goes on as it would have, on a CPU to the bit.
+/// loaded goes on as it would have, on a CPU to the bit. Several ranks do together what one would,
+/// as in Finetuning.
 class ControllerTraining {
  public:
   /// Throws InputError if there are no examples to train on or to evaluate with, one has no
@@ -72,12 +75,17 @@ class ControllerTraining {
   /// device is not there.
   ControllerTraining(ModelFiles files, std::vector<TrainingExample> examples,
                      std::vector<TrainingExample> held_out, ControllerTrainingOptions options);
+  /// As one of several ranks, which must live as long as this.
+  ControllerTraining(ModelFiles files, std::vector<TrainingExample> examples,
+                     std::vector<TrainingExample> held_out, ControllerTrainingOptions options,
+                     Ranks& ranks);
   ~ControllerTraining();
 
   /// Steps taken so far.
   [[nodiscard]] std::uint64_t steps() const;
 
-  /// The next step. Rows of its micro-batches are drawn, or given, as indices of examples.
+  /// The next step. Rows of its micro-batches are drawn, or given, as indices of examples: those
+  /// of all ranks.
   ControllerStep step();
   ControllerStep step(std::span<const std::vector<std::size_t>> micro_batches);
   /// The loss on the rows held out, with gates drawn alike each time.
@@ -89,12 +97,10 @@ class ControllerTraining {
   void write_model(const std::filesystem::path& path) const;
 
   /// Writes everything that is needed to go on as `folder`, with `description`, as
-  /// Finetuning::save() does. `evaluations` are losses on the rows held out so far.
-  void save(const std::filesystem::path& folder, const std::string& description,
-            std::span<const double> evaluations) const;
-  /// Goes on from there and gives the evaluations; does nothing and gives none if there is no
-  /// checkpoint. Throws FileError as Finetuning::load() does.
-  std::vector<double> load(const std::filesystem::path& folder, const std::string& description);
+  /// Finetuning::save() does.
+  void save(const std::filesystem::path& folder, const std::string& description) const;
+  /// Goes on from there, as Finetuning::load() does.
+  bool load(const std::filesystem::path& folder, const std::string& description);
 
  private:
   // Keeps torch's headers out of here.

@@ -90,11 +90,10 @@ TEST_P(ControllerTrainingTest, ALoadedTrainingGoesOnToTheBit) {
   const std::vector<double> expected = losses_of(whole, 12);
   ControllerTraining begun = training_of(options);
   losses_of(begun, 5);
-  const std::vector<double> evaluations{1.25, 0.1};
-  begun.save(checkpoint, "a training", evaluations);
+  begun.save(checkpoint, "a training");
   ControllerTraining resumed = training_of(options);
-  EXPECT_TRUE(resumed.load(folder.path() / "none", "a training").empty());
-  EXPECT_EQ(resumed.load(checkpoint, "a training"), evaluations);
+  EXPECT_FALSE(resumed.load(folder.path() / "none", "a training"));
+  ASSERT_TRUE(resumed.load(checkpoint, "a training"));
   EXPECT_EQ(resumed.steps(), 5U);
   EXPECT_EQ(losses_of(resumed, 7), std::vector<double>(expected.begin() + 5, expected.end()));
   EXPECT_EQ(resumed.evaluate().loss, whole.evaluate().loss);

@@ -8,20 +8,13 @@
 #include <c10/core/GradMode.h>
 #include <deque>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <stdexcept>
-#include <system_error>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
-#include "base/atomic_file.h"
 #include "base/error.h"
-#include "base/mapped_file.h"
 #include "base/random.h"
-#include "formats/gguf.h"
-#include "formats/gguf_writer.h"
-#include "formats/safetensors.h"
 #include "formats/safetensors_writer.h"
 #include "model/gguf_names.h"
 #include "nn/decoder.h"
@@ -33,6 +26,13 @@
 #include "train/adamw.h"
 #include "train/batches.h"
 #include "train/checkpoint_folder.h"
+#include "train/checkpoint_state.h"
+#include "train/gradient_sum.h"
+#include "train/layer_tensors.h"
+#include "train/row_share.h"
+#include "train/tensor_exchange.h"
+#include "train/tensor_file.h"
+#include "train/trained_model.h"
 #include "train/weights_in_memory.h"
 
 namespace fathom {
@@ -41,68 +41,22 @@ namespace {
 namespace fs = std::filesystem;
 
 // Files of a checkpoint.
-constexpr const char* state_file = "state.json";
 constexpr const char* weights_file = "weights.safetensors";
 constexpr const char* optimizer_file = "optimizer.safetensors";
-constexpr std::size_t largest_state = std::size_t{1} << 20;
-
-// Tensors where their bytes can be read, in float32.
-class HostTensors {
- public:
-  explicit HostTensors(const std::map<std::string, at::Tensor>& tensors) {
-    for (const auto& [name, tensor] : tensors) {
-      const at::Tensor& host =
-          tensors_.emplace_back(tensor.detach().to(at::kCPU, at::kFloat).contiguous());
-      views_.push_back({.name = name,
-                        .type = TensorType::F32,
-                        .shape = std::vector<std::size_t>(host.sizes().begin(), host.sizes().end()),
-                        .bytes = std::as_bytes(std::span(host.data_ptr<float>(),
-                                                         static_cast<std::size_t>(host.numel())))});
-    }
-  }
-  [[nodiscard]] std::span<const TensorView> views() const { return views_; }
-
- private:
-  std::vector<at::Tensor> tensors_;
-  std::vector<TensorView> views_;
-};
-
-// Copies a file's tensors into those of the same names, all of which it must hold.
-void read_tensors(const fs::path& path, const std::map<std::string, at::Tensor>& tensors) {
-  const c10::NoGradGuard guard;
-  const TensorSource source = open_safetensors(path);
-  for (const auto& [name, tensor] : tensors) {
-    const std::vector<std::size_t> shape(tensor.sizes().begin(), tensor.sizes().end());
-    at::Tensor into = tensor;
-    into.copy_(read_tensor(source.require(name, shape)));
-  }
-}
-
-void require_examples(const std::vector<TrainingExample>& examples, const ModelConfig& config) {
-  if (examples.empty()) throw InputError("there are no rows to train on");
-  for (std::size_t i = 0; i < examples.size(); ++i) {
-    const TrainingExample& example = examples[i];
-    const std::string row = "row " + std::to_string(i + 1);
-    if (example.prompt == 0 || example.prompt >= example.tokens.size()) {
-      throw InputError(row + ": expected a prompt and a response of at least one token each");
-    }
-    if (example.tokens.size() > config.context) {
-      throw InputError(row + ": " + std::to_string(example.tokens.size()) +
-                       " tokens found; the model has a context of " +
-                       std::to_string(config.context));
-    }
-  }
-}
 
 }  // namespace
 
 class Finetuning::Implementation {
  public:
-  Implementation(ModelFiles files, std::vector<TrainingExample> examples, FinetuningOptions options)
-      : files_(std::move(files)),
+  // Null: there is one rank.
+  Implementation(ModelFiles files, std::vector<TrainingExample> examples, FinetuningOptions options,
+                 Ranks* ranks)
+      : alone_(ranks == nullptr ? one_rank() : nullptr),
+        ranks_(ranks != nullptr ? *ranks : *alone_),
+        files_(std::move(files)),
         examples_(std::move(examples)),
         options_(std::move(options)),
-        device_(torch_device(options_.torch.device)),
+        device_(torch_device(options_.torch.device, ranks_.local_rank())),
         parameters_(files_.source, weight_type(), device_),
         decoder_(files_.config, files_.tensors, parameters_, torch_type(options_.torch.type)) {
     require_examples(examples_, files_.config);
@@ -121,23 +75,14 @@ class Finetuning::Implementation {
     for (auto& [name, tensor] : trained_) tensor.set_requires_grad(true);
     optimizer_.emplace(trained_,
                        AdamWOptions{.weight_decay = options_.weight_decay, .clip = options_.clip});
-    for (const TrainingExample& example : examples_) lengths_.push_back(example.tokens.size());
+    gradients_.emplace(ranks_, layers_, tensors_outside(layers_, trained_));
+    batches_.emplace(lengths_of(examples_), options_.batch * ranks_.size(), options_.accumulate,
+                     options_.seed);
   }
 
   [[nodiscard]] std::uint64_t steps() const { return steps_; }
 
-  StepReport step() {
-    const std::uint64_t of_epoch =
-        epoch_steps(examples_.size(), options_.batch, options_.accumulate);
-    const std::uint64_t epoch = steps_ / of_epoch;
-    if (!drawn_epoch_ || *drawn_epoch_ != epoch) {
-      batches_ = epoch_batches(lengths_, options_.batch, options_.seed, epoch);
-      drawn_epoch_ = epoch;
-    }
-    const std::size_t first = steps_ % of_epoch * options_.accumulate;
-    const std::size_t count = std::min(options_.accumulate, batches_.size() - first);
-    return step(std::span(batches_).subspan(first, count));
-  }
+  StepReport step() { return step(batches_->of_step(steps_)); }
 
   StepReport step(std::span<const std::vector<std::size_t>> micro_batches) {
     const Route* const route = draw_route();
@@ -150,12 +95,15 @@ class Finetuning::Implementation {
         report.response_tokens += examples_.at(row).tokens.size() - examples_.at(row).prompt;
       }
     }
-    // The sum over the step's response tokens, divided by their number: micro-batches then weigh
-    // as their tokens do.
+    // The sum over the step's response tokens, divided by their number: micro-batches, and ranks'
+    // shares of them, then weigh as their tokens do.
     if (options_.skipped == SkippedLayers::frozen) freeze_all_but(route);
     for (std::size_t i = 0; i < micro_batches.size(); ++i) {
-      const Dropout dropout(options_.dropout, options_.seed, steps_ * options_.accumulate + i);
-      const Batch batch = batch_of(micro_batches[i], route);
+      if (i + 1 == micro_batches.size()) gradients_->begin(taking_gradients(route));
+      const std::vector<std::size_t> rows = row_share(micro_batches[i], ranks_);
+      if (rows.empty()) continue;
+      const Dropout dropout(options_.dropout, options_.seed, steps_);
+      const Batch batch = batch_of(rows, route);
       DetachedPass pass;
       const at::Tensor loss =
           training_loss(batch, dropout, pass) / static_cast<double>(report.response_tokens);
@@ -166,6 +114,8 @@ class Finetuning::Implementation {
       }
       report.loss += loss.item<double>();
     }
+    gradients_->finish();
+    report.loss = ranks_.sum(report.loss);
     report.gradient_norm = optimizer_->step(report.learning_rate);
     ++steps_;
     return report;
@@ -177,10 +127,14 @@ class Finetuning::Implementation {
     // As long ones as a step's rows, for the memory's sake.
     double sum = 0;
     double tokens = 0;
-    for (std::size_t begin = 0; begin < examples.size(); begin += options_.batch) {
-      const auto part = examples.subspan(begin, std::min(options_.batch, examples.size() - begin));
+    std::vector<std::size_t> rows(examples.size());
+    std::iota(rows.begin(), rows.end(), std::size_t{0});
+    rows = row_share(rows, ranks_);
+    for (std::size_t begin = 0; begin < rows.size(); begin += options_.batch) {
+      const auto part =
+          std::span(rows).subspan(begin, std::min(options_.batch, rows.size() - begin));
       Batch batch;
-      for (const TrainingExample& example : part) add(batch, example, route, nullptr);
+      for (const std::size_t row : part) add(batch, examples[row], row, route, nullptr);
       const bool as_it_was =
           responses_alone() && (route == nullptr || route->cost() == files_.config.depth());
       const Decoder& decoder = as_it_was ? *untrained_ : decoder_;
@@ -193,45 +147,37 @@ class Finetuning::Implementation {
       }
       tokens += static_cast<double>(batch.labels.size());
     }
-    return sum / tokens;
+    return ranks_.sum(sum) / ranks_.sum(tokens);
   }
 
   void save(const fs::path& folder, const std::string& description) const {
+    if (!ranks_.is_first()) return;
     replace_folder(folder, [&](const fs::path& aside) {
       write_safetensors(aside / weights_file, HostTensors(trained_).views(), {});
       write_safetensors(aside / optimizer_file, HostTensors(optimizer_->state()).views(), {});
-      const nlohmann::ordered_json state{{"steps", steps_}, {"description", description}};
-      write_file_atomically(aside / state_file, state.dump(1) + "\n");
+      write_checkpoint_state(aside, steps_, description);
     });
   }
 
   bool load(const fs::path& folder, const std::string& description) {
+    if (!ranks_.any(ranks_.is_first() && read_checkpoint(folder, description))) return false;
+    steps_ = std::stoull(ranks_.broadcast(std::to_string(steps_)));
+    for (const auto& [name, tensor] : trained_) ranks_.tensors().broadcast(tensor.detach());
+    for (const auto& [name, tensor] : optimizer_->state()) ranks_.tensors().broadcast(tensor);
+    return true;
+  }
+
+  bool read_checkpoint(const fs::path& folder, const std::string& description) {
     if (!recover_folder(folder)) return false;
-    const std::string path = (folder / state_file).string();
-    const auto state = nlohmann::json::parse(read_text_file(path, largest_state), nullptr, false);
-    if (!state.is_object() || !state.contains("steps") || !state["steps"].is_number_unsigned() ||
-        !state.contains("description") || !state["description"].is_string()) {
-      throw FileError(path, "", "expected an object with \"steps\" and \"description\"");
-    }
-    if (state["description"].get<std::string>() != description) {
-      throw FileError(
-          path, "description",
-          "the training there is another one: " + state["description"].get<std::string>() +
-              " found, " + description + " expected");
-    }
+    const std::uint64_t steps = read_checkpoint_state(folder, description);
     read_tensors(folder / weights_file, trained_);
     read_tensors(folder / optimizer_file, optimizer_->state());
-    steps_ = state["steps"].get<std::uint64_t>();
+    steps_ = steps;
     return true;
   }
 
   void write_model(const fs::path& path) const {
-    const HostTensors tensors(parameters_.all());
-    if (fs::is_directory(files_.path)) {
-      write_folder(path, tensors.views());
-    } else {
-      write_gguf(path, tensors.views());
-    }
+    write_trained_model(path, files_, HostTensors(parameters_.all()).views());
   }
 
   [[nodiscard]] ModelFiles trained_model() const {
@@ -244,43 +190,49 @@ class Finetuning::Implementation {
     return model;
   }
 
-  void write_adapter(const fs::path& folder, const std::string& base_sha256) const {
-    if (!lora_) throw std::logic_error("no adapter was trained");
-    const ModelConfig& config = files_.config;
+  [[nodiscard]] std::optional<LoraAdapter> trained_adapter() const {
+    if (!lora_) return std::nullopt;
     std::map<std::string, at::Tensor> tensors;
-    for (std::size_t i = 0; i < lora_->maps().size(); ++i) {
-      const LoraTensors& map = lora_->maps()[i];
-      tensors[std::to_string(i) + "a"] = map.a;
-      tensors[std::to_string(i) + "b"] = in_transformers_order(map);
+    for (const LoraTensors& map : lora_->maps()) {
+      tensors[factor_name(map, 'a')] = map.a;
+      tensors[factor_name(map, 'b')] = in_transformers_order(map);
     }
-    const HostTensors host(tensors);
-    std::map<std::string, TensorView> views;
-    for (const TensorView& view : host.views()) views[view.name] = view;
+    LoraAdapter adapter{.path = "adapter in training",
+                        .settings = {.rank = options_.lora->rank,
+                                     .alpha = options_.lora->alpha,
+                                     .rows = options_.lora->rows},
+                        .layers = std::vector<LoraLayer>(files_.config.layers),
+                        .source = weights_in_memory(tensors)};
+    for (const LoraTensors& map : lora_->maps()) {
+      adapter.layers[map.layer.index()][map.role] =
+          LoraFactors{.a = *adapter.source.find(factor_name(map, 'a')),
+                      .b = *adapter.source.find(factor_name(map, 'b')),
+                      .scale = static_cast<float>(lora_->scale())};
+    }
+    return adapter;
+  }
+
+  void write_adapter(const fs::path& folder, const std::string& base_sha256) const {
+    const std::optional<LoraAdapter> adapter = trained_adapter();
+    if (!adapter) throw std::logic_error("no adapter was trained");
     std::vector<LoraOutput> factors;
-    for (std::size_t i = 0; i < lora_->maps().size(); ++i) {
-      const LoraTensors& map = lora_->maps()[i];
-      factors.push_back({.layer = map.layer,
-                         .role = map.role,
-                         .a = views.at(std::to_string(i) + "a"),
-                         .b = views.at(std::to_string(i) + "b")});
+    for (const LoraTensors& map : lora_->maps()) {
+      const LoraFactors& of_map = *adapter->layers[map.layer.index()][map.role];
+      factors.push_back({.layer = map.layer, .role = map.role, .a = of_map.a, .b = of_map.b});
     }
-    write_lora_adapter(folder, config,
-                       {.rank = options_.lora->rank,
-                        .alpha = options_.lora->alpha,
-                        .rows = options_.lora->rows,
+    write_lora_adapter(folder, files_.config,
+                       {.rank = adapter->settings.rank,
+                        .alpha = adapter->settings.alpha,
+                        .rows = adapter->settings.rows,
                         .base_sha256 = base_sha256,
                         .base_model = fs::is_directory(files_.path) ? files_.path : files_.name},
                        factors);
   }
 
  private:
-  // Products in bfloat16 still change weights in float32: their steps are smaller than bfloat16's.
-  [[nodiscard]] at::ScalarType master_type() const {
-    return options_.torch.type == TorchType::float64 ? at::kDouble : at::kFloat;
-  }
   // Of the model's own weights. Frozen ones are as the products take them.
   [[nodiscard]] at::ScalarType weight_type() const {
-    return options_.lora ? torch_type(options_.torch.type) : master_type();
+    return options_.lora ? torch_type(options_.torch.type) : master_type(options_.torch.type);
   }
 
   void begin_adapter() {
@@ -292,7 +244,7 @@ class Finetuning::Implementation {
           "out");
     }
     lora_.emplace(files_.config, options_.lora->rank, options_.lora->alpha, options_.seed,
-                  at::TensorOptions().dtype(master_type()).device(device_));
+                  at::TensorOptions().dtype(master_type(options_.torch.type)).device(device_));
     trained_ = lora_->by_name(files_.config);
     untrained_ = decoder_;
     decoder_ = untrained_->adapted(*lora_);
@@ -301,6 +253,11 @@ class Finetuning::Implementation {
   // Whether what is trained leaves prompts as they were.
   [[nodiscard]] bool responses_alone() const {
     return options_.lora && options_.lora->rows == AdapterRows::routed;
+  }
+
+  static std::string factor_name(const LoraTensors& map, char factor) {
+    return std::to_string(map.layer.value) + "." + std::to_string(static_cast<int>(map.role)) +
+           factor;
   }
 
   // B with its outputs as transformers' modules have them: GGUF files may have the rows of query
@@ -326,20 +283,15 @@ class Finetuning::Implementation {
 
   // Layers by what is trained of them.
   void find_layers() {
-    layers_.resize(files_.config.layers);
-    if (lora_) {
-      for (const LoraTensors& map : lora_->maps()) {
-        layers_[map.layer.index()].push_back(map.a);
-        layers_[map.layer.index()].push_back(map.b);
-      }
+    if (!lora_) {
+      layers_ = layer_tensors(files_, trained_);
       return;
     }
-    for_each_weight(files_.tensors, [&](const GgufWeight& weight, const TensorView& tensor) {
-      constexpr std::string_view layer = "blk.";
-      if (!weight.name.starts_with(layer)) return;
-      const std::size_t index = std::stoul(weight.name.substr(layer.size()));
-      layers_[index].push_back(trained_.at(tensor.name));
-    });
+    layers_.resize(files_.config.layers);
+    for (const LoraTensors& map : lora_->maps()) {
+      layers_[map.layer.index()].push_back(map.a);
+      layers_[map.layer.index()].push_back(map.b);
+    }
   }
 
   // The optimiser then holds nothing for layers that no route runs.
@@ -353,6 +305,16 @@ class Finetuning::Implementation {
         std::erase_if(trained_, [&](const auto& entry) { return entry.second.is_same(tensor); });
       }
     }
+  }
+
+  // By layer whether a step on this route may give gradients to it.
+  [[nodiscard]] std::vector<bool> taking_gradients(const Route* route) const {
+    const bool all = options_.skipped == SkippedLayers::trained && !responses_alone();
+    std::vector<bool> taking;
+    for (LayerIndex layer{0}; layer.value < files_.config.depth(); ++layer) {
+      taking.push_back(all || route == nullptr || route->runs(layer));
+    }
+    return taking;
   }
 
   void freeze_all_but(const Route* route) {
@@ -371,13 +333,14 @@ class Finetuning::Implementation {
     std::int64_t rows = 0;
     std::deque<Route> kept;  // what layer dropout leaves; sequences point to them
   };
-  static void add(Batch& batch, const TrainingExample& example, const Route* route,
+  static void add(Batch& batch, const TrainingExample& example, std::size_t row, const Route* route,
                   const Route* kept) {
     const std::size_t inputs = example.tokens.size() - 1;
     batch.sequences.push_back({.tokens = std::span(example.tokens).first(inputs),
                                .prompt = example.prompt,
                                .route = route,
-                               .kept = kept});
+                               .kept = kept,
+                               .row = row});
     batch.first.push_back(batch.labels.size());
     for (std::size_t t = example.prompt; t < example.tokens.size(); ++t) {
       batch.predicting.push_back(batch.rows + static_cast<std::int64_t>(t) - 1);
@@ -389,7 +352,7 @@ class Finetuning::Implementation {
     Batch batch;
     for (const std::size_t row : rows) {
       if (options_.layer_dropout > 0) batch.kept.push_back(draw_kept(row));
-      add(batch, examples_[row], route, batch.kept.empty() ? nullptr : &batch.kept.back());
+      add(batch, examples_[row], row, route, batch.kept.empty() ? nullptr : &batch.kept.back());
     }
     return batch;
   }
@@ -493,41 +456,8 @@ class Finetuning::Implementation {
                       /*log_target=*/true);
   }
 
-  // The files of the model's own folder, but for its weights.
-  void write_folder(const fs::path& folder, std::span<const TensorView> tensors) const {
-    std::error_code error;
-    fs::create_directories(folder, error);
-    if (error) throw FileError(folder.string(), "", "cannot be made: " + error.message());
-    for (const auto& entry : fs::directory_iterator(files_.path)) {
-      const fs::path& from = entry.path();
-      const std::string extension = from.extension().string();
-      const bool index = from.filename().string().ends_with(".index.json");
-      if (index || (extension != ".json" && extension != ".jinja" && extension != ".txt")) continue;
-      fs::copy_file(from, folder / from.filename(), fs::copy_options::overwrite_existing, error);
-      if (error) throw FileError(from.string(), "", "cannot be copied: " + error.message());
-    }
-    write_safetensors(folder / "model.safetensors", tensors, {{"format", "pt"}});
-  }
-
-  // What the model's own file says, with the new weights in place of its own.
-  void write_gguf(const fs::path& path, std::span<const TensorView> tensors) const {
-    constexpr std::string_view file_type = "general.file_type";
-    const GgufFile file = GgufFile::open(files_.path);
-    GgufHeader header(file.find_unsigned("general.alignment").value_or(default_gguf_alignment));
-    for (const GgufEntry& entry : file.entries()) {
-      if (entry.key != file_type && entry.key != "general.quantization_version") {
-        header.add_entry(entry);
-      }
-    }
-    header.add_number(file_type, std::uint32_t{0});  // all in float32
-    for (const TensorView& tensor : tensors) {
-      header.add_tensor(tensor.name, tensor.type, tensor.shape);
-    }
-    GgufOutput output(path, header);
-    for (const TensorView& tensor : tensors) output.append(tensor.bytes);
-    output.commit();
-  }
-
+  std::unique_ptr<Ranks> alone_;  // unless it is one of several
+  Ranks& ranks_;
   ModelFiles files_;
   std::vector<TrainingExample> examples_;
   FinetuningOptions options_;
@@ -539,16 +469,20 @@ class Finetuning::Implementation {
   std::map<std::string, at::Tensor> trained_;    // what changes
   std::vector<std::vector<at::Tensor>> layers_;  // by layer what may change
   std::optional<AdamW> optimizer_;
-  std::vector<std::size_t> lengths_;  // of the examples
+  std::optional<GradientSum> gradients_;
   std::uint64_t steps_ = 0;
-  std::optional<std::uint64_t> drawn_epoch_;  // the one that batches_ are of
-  std::vector<std::vector<std::size_t>> batches_;
+  std::optional<StepBatches> batches_;
 };
 
 Finetuning::Finetuning(ModelFiles files, std::vector<TrainingExample> examples,
                        FinetuningOptions options)
     : implementation_(std::make_unique<Implementation>(std::move(files), std::move(examples),
-                                                       std::move(options))) {}
+                                                       std::move(options), nullptr)) {}
+
+Finetuning::Finetuning(ModelFiles files, std::vector<TrainingExample> examples,
+                       FinetuningOptions options, Ranks& ranks)
+    : implementation_(std::make_unique<Implementation>(std::move(files), std::move(examples),
+                                                       std::move(options), &ranks)) {}
 
 Finetuning::~Finetuning() = default;
 
@@ -577,6 +511,10 @@ void Finetuning::write_model(const std::filesystem::path& path) const {
 }
 
 ModelFiles Finetuning::trained_model() const { return implementation_->trained_model(); }
+
+std::optional<LoraAdapter> Finetuning::trained_adapter() const {
+  return implementation_->trained_adapter();
+}
 
 void Finetuning::write_adapter(const std::filesystem::path& folder,
                                const std::string& base_sha256) const {

@@ -9,28 +9,18 @@
 #include <string>
 #include <vector>
 
-#include "base/strong_types.h"
 #include "depth/route.h"
 #include "model/lora_adapter.h"
 #include "model/model_files.h"
 #include "nn/activation_storage.h"
 #include "nn/dropout_rates.h"
 #include "nn/torch_model.h"
+#include "train/ranks.h"
 #include "train/schedule.h"
+#include "train/training_example.h"
+#include "train/training_target.h"
 
 namespace fathom {
-
-/// A row to train on: the prompt's tokens, then the response's, which alone count for the loss.
-struct TrainingExample {
-  std::vector<TokenId> tokens;
-  std::size_t prompt = 0;  ///< how many are the prompt's: at least one, and fewer than there are
-};
-
-/// What the response's predictions are held to.
-enum class TrainingTarget {
-  labels,      ///< cross-entropy on the response's tokens
-  full_model,  ///< KL from the predictions of the model at full depth before training
-};
 
 /// An adapter that is trained while the model's own weights stay as they are [Hu et al. 2021].
 struct LoraOptions {
@@ -50,7 +40,7 @@ struct FinetuningOptions {
   LinearSchedule schedule;
   double weight_decay = 0;
   double clip = 1;
-  std::size_t batch = 8;            ///< rows of a micro-batch
+  std::size_t batch = 8;            ///< rows of a micro-batch on each rank
   std::size_t accumulate = 1;       ///< micro-batches of a step
   std::vector<Route> routes;        ///< each step draws one for its responses; none: all layers
   std::optional<LoraOptions> lora;  ///< else all weights are trained
@@ -76,18 +66,26 @@ struct StepReport {
 /// Fine-tuning of a model or of an adapter for it, a step at a time. What a step draws (rows,
 /// route) depends on the seed and its number alone, so that a training which was saved and loaded
 /// goes on as it would have, on a CPU to the bit.
+///
+/// Several ranks do together what one would with as many times the rows in a micro-batch, and its
+/// losses are theirs but for rounding: a step's rows are shared out, its reports are of all rows.
+/// They call step(), evaluate(), save() and load() together; the first alone touches files.
 class Finetuning {
  public:
   /// Throws InputError if there are no examples, one has no response or is longer than the model's
   /// context, the device is not there, or an adapter of routed rows has a route on which it does
   /// nothing: all layers, also if there are no routes.
   Finetuning(ModelFiles files, std::vector<TrainingExample> examples, FinetuningOptions options);
+  /// As one of several ranks, which must live as long as this.
+  Finetuning(ModelFiles files, std::vector<TrainingExample> examples, FinetuningOptions options,
+             Ranks& ranks);
   ~Finetuning();
 
   /// Steps taken so far.
   [[nodiscard]] std::uint64_t steps() const;
 
-  /// The next step. Rows of its micro-batches are drawn, or given, as indices of examples.
+  /// The next step. Rows of its micro-batches are drawn, or given, as indices of examples: those
+  /// of all ranks.
   StepReport step();
   StepReport step(std::span<const std::vector<std::size_t>> micro_batches);
 
@@ -99,6 +97,9 @@ class Finetuning {
   /// The model with its weights of now, copied, for whoever runs models: what was opened, if an
   /// adapter is trained.
   [[nodiscard]] ModelFiles trained_model() const;
+  /// The adapter with its factors of now, copied, to set on that model; none if weights are
+  /// trained.
+  [[nodiscard]] std::optional<LoraAdapter> trained_adapter() const;
 
   /// Writes everything that is needed to go on as `folder`. A kill at any moment leaves this
   /// checkpoint or the one before it (train/checkpoint_folder.h). `description` says what the

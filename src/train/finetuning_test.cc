@@ -264,6 +264,49 @@ TEST(Adapter, OfAGgufFileIsThatOfTheFolder) {
   }
 }
 
+// The adapter in memory is the one that is written, to the bit, in the engine and whichever file
+// the model comes from. On rows that it acts on it does something; on others it does nothing.
+TEST(Adapter, RunsInTheEngineFromMemory) {
+  const TestFolder folder;
+  for (const std::string file : {"", "model.gguf"}) {
+    const GoldenFamily golden("smollm3");
+    const fs::path from = golden_families() / "smollm3" / file;
+    FinetuningOptions options = adapter_options(AdapterRows::routed, TrainingTarget::labels);
+    options.schedule.warmup = 0;
+    const ModelFiles files = ModelFiles::open(from);
+    const std::int32_t depth = files.config.depth();
+    options.routes = {Route::first(2, depth)};
+    Finetuning training(ModelFiles::open(from), {{golden.ids, golden.prompt}}, options);
+    losses_of(training, 3);
+    const fs::path written = folder.path() / ("adapter" + file);
+    training.write_adapter(written, std::string(64, 'a'));
+    std::optional<LoraAdapter> in_memory = training.trained_adapter();
+    ASSERT_TRUE(in_memory);
+    // It is a copy: what is trained goes on.
+    losses_of(training, 1);
+    ThreadTeam team(1);
+    CpuModel model(training.trained_model(), Precision::exact, kernels(), team);
+    const RouteSelector shallow(options.routes.front());
+    const RouteSelector full(Route::full(depth));
+    const auto run = [&](const Selector& route) {
+      return run_golden(model, golden, golden.prompt, route);
+    };
+    const SequenceLogits bare = run(shallow);
+    const SequenceLogits bare_full = run(full);
+    model.set_adapter(*in_memory);
+    in_memory.reset();
+    const SequenceLogits adapted = run(shallow);
+    EXPECT_NE(adapted, bare) << file;
+    EXPECT_EQ(run(full), bare_full) << file;
+    model.set_adapter(LoraAdapter::open(written, files.config));
+    EXPECT_EQ(run(shallow), adapted) << file;
+  }
+}
+
+TEST(Adapter, ThereIsNoneIfWeightsAreTrained) {
+  EXPECT_FALSE(training_of("llama").trained_adapter());
+}
+
 TEST(FinetuningErrors, AnAdapterThatWouldDoNothingIsRefused) {
   FinetuningOptions options = adapter_options(AdapterRows::routed, TrainingTarget::labels);
   options.routes.push_back(Route::full(4));
