@@ -60,6 +60,7 @@ struct Options : TrainingOptions {
   std::size_t lora_rank = 0;  // 0: no adapter
   std::optional<double> lora_alpha;
   std::string lora_rows = "routed";
+  std::string lora_dtype = "float32";
   bool distill = false;
   bool freeze_skipped = false;
   double layer_dropout = 0;
@@ -112,7 +113,8 @@ std::optional<LoraOptions> lora_of(const Options& options, std::vector<NamedRout
   }
   LoraOptions lora{.rank = options.lora_rank,
                    .alpha = options.lora_alpha.value_or(2 * static_cast<double>(options.lora_rank)),
-                   .rows = options.lora_rows == "all" ? AdapterRows::all : AdapterRows::routed};
+                   .rows = options.lora_rows == "all" ? AdapterRows::all : AdapterRows::routed,
+                   .stored = options.lora_dtype == "float16" ? TensorType::F16 : TensorType::F32};
   if (lora.rows == AdapterRows::all) return lora;
   std::erase_if(routes,
                 [](const NamedRoute& each) { return each.route.cost() == each.route.depth(); });
@@ -457,6 +459,11 @@ Command add_train_finetune(CLI::App& train, const std::string& command_line) {
                    "where the adapter acts: routed (the answers' tokens that leave layers out; "
                    "prompts and full depth stay as they are) or all")
       ->check(CLI::IsMember({"routed", "all"}))
+      ->capture_default_str();
+  command
+      ->add_option("--lora-dtype", options->lora_dtype,
+                   "of the factors in OUT/adapter: float32 or float16; they are trained in float32")
+      ->check(CLI::IsMember({"float32", "float16"}))
       ->capture_default_str();
   command->add_flag("--freeze-skipped", options->freeze_skipped,
                     "layers that a step's depth leaves out stay as they are in that step, although "

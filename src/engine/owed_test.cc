@@ -291,14 +291,17 @@ TEST_P(OwedTest, WhenItIsPaidChangesNoBit) {
   }
 }
 
-// Otherwise the tests with them would show nothing.
+// Otherwise the tests with them would show nothing. A model of two layers has no gates.
 TEST_P(OwedTest, TheControllersSkipAndRun) {
-  if (depth_ < 3) GTEST_SKIP() << "a model without gates";
   std::uint64_t layers = 0;
   const Sequence sequence = run(model_, *controllers_);
   for (std::size_t t = 1; t < sequence.layers().size(); ++t) layers += sequence.layers()[t];
   const std::uint64_t gated = response().size() * static_cast<std::uint64_t>(depth_ - 2);
   const std::uint64_t opened = layers - 2 * response().size();
+  if (gated == 0) {
+    EXPECT_EQ(opened, 0U);
+    return;
+  }
   EXPECT_LT(opened, gated * 9 / 10);
   EXPECT_GT(opened, gated / 10);
 }

@@ -15,6 +15,8 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "formats/dequantize.h"
+#include "formats/quantize.h"
 #include "formats/safetensors_writer.h"
 #include "model/gguf_names.h"
 #include "nn/decoder.h"
@@ -216,9 +218,21 @@ class Finetuning::Implementation {
     const std::optional<LoraAdapter> adapter = trained_adapter();
     if (!adapter) throw std::logic_error("no adapter was trained");
     std::vector<LoraOutput> factors;
+    std::deque<std::vector<std::byte>> rounded;  // what views point to
+    const auto stored = [&](const TensorView& factor) {
+      TensorView view = factor;
+      view.type = options_.lora->stored;
+      std::vector<float> elements(factor.elements());
+      dequantize(factor.type, factor.bytes, elements);
+      rounded.emplace_back(row_bytes(view.type, elements.size()));
+      quantize(view.type, elements, rounded.back());
+      view.bytes = rounded.back();
+      return view;
+    };
     for (const LoraTensors& map : lora_->maps()) {
       const LoraFactors& of_map = *adapter->layers[map.layer.index()][map.role];
-      factors.push_back({.layer = map.layer, .role = map.role, .a = of_map.a, .b = of_map.b});
+      factors.push_back(
+          {.layer = map.layer, .role = map.role, .a = stored(of_map.a), .b = stored(of_map.b)});
     }
     write_lora_adapter(folder, files_.config,
                        {.rank = adapter->settings.rank,

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "depth/route.h"
+#include "formats/tensor_type.h"
 #include "model/lora_adapter.h"
 #include "model/model_files.h"
 #include "nn/activation_storage.h"
@@ -27,6 +28,7 @@ struct LoraOptions {
   std::size_t rank = 8;
   double alpha = 16;  ///< the factors' product is scaled by alpha / rank
   AdapterRows rows = AdapterRows::routed;
+  TensorType stored = TensorType::F32;  ///< of the factors' file: F32, F16 or BF16
 };
 
 /// What becomes of the layers that a step's route leaves out, which the prompts run nevertheless.
@@ -113,6 +115,7 @@ class Finetuning {
   /// from one, else a GGUF file. Throws FileError.
   void write_model(const std::filesystem::path& path) const;
   /// Writes the adapter (model/lora_adapter.h). `base_sha256` is the model's. Throws FileError,
+  /// InputError if a number is too large for the type that it is stored in,
   /// std::logic_error if weights were trained.
   void write_adapter(const std::filesystem::path& folder, const std::string& base_sha256) const;
 

@@ -1,5 +1,6 @@
 #include "train/finetuning.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
@@ -261,6 +262,41 @@ TEST(Adapter, OfAGgufFileIsThatOfTheFolder) {
       return std::inner_product(p.begin(), p.end(), q.begin(), 0.0);
     };
     EXPECT_GT(product(x, y) / std::sqrt(product(x, x) * product(y, y)), 0.99);
+  }
+}
+
+// Half the bytes, and each number the nearest of its type.
+TEST(Adapter, IsStoredInHalfPrecision) {
+  const TestFolder folder;
+  const GoldenFamily golden("smollm3");
+  const fs::path from = golden_families() / "smollm3";
+  const ModelConfig config = ModelFiles::open(from).config;
+  const auto write = [&](TensorType type, const fs::path& to) {
+    FinetuningOptions options = adapter_options(AdapterRows::all, TrainingTarget::labels);
+    options.lora->stored = type;
+    Finetuning training(ModelFiles::open(from), {{golden.ids, golden.prompt}}, options);
+    losses_of(training, 2);
+    training.write_adapter(to, std::string(64, 'a'));
+    return LoraAdapter::open(to, config);
+  };
+  const LoraAdapter wide = write(TensorType::F32, folder.path() / "wide");
+  const LoraAdapter narrow = write(TensorType::F16, folder.path() / "narrow");
+  for (std::size_t layer = 0; layer < wide.layers.size(); ++layer) {
+    for (const LinearRole role : linear_roles(config)) {
+      const TensorView& expected = wide.layers[layer][role]->a;
+      const TensorView& found = narrow.layers[layer][role]->a;
+      ASSERT_EQ(found.type, TensorType::F16);
+      ASSERT_EQ(2 * found.bytes.size(), expected.bytes.size());
+      std::vector<float> of_wide(expected.elements());
+      std::vector<float> of_narrow(found.elements());
+      dequantize(expected.type, expected.bytes, of_wide);
+      dequantize(found.type, found.bytes, of_narrow);
+      for (std::size_t i = 0; i < of_wide.size(); ++i) {
+        // Half of the last of 11 bits, or of the smallest number.
+        const float bound = std::max(std::abs(of_wide[i]) / 2048, std::ldexp(1.0F, -25));
+        ASSERT_LE(std::abs(of_narrow[i] - of_wide[i]), bound);
+      }
+    }
   }
 }
 
