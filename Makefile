@@ -24,7 +24,7 @@ demo: ## from nothing to one question answered at several depths
 	@tools/demo.sh
 
 # Without the model the end-to-end tests fail, so it comes first.
-test: setup model ## all tests, as CI runs them (one preset: test-release, test-asan, test-tsan)
+test: setup model ## all tests, as CI runs them (one preset: test-release, test-asan, test-tsan, test-torch)
 	@tools/test.sh
 
 # test-release, test-asan, test-tsan: one preset; tools/test.sh says which runs which part.

@@ -43,19 +43,14 @@ def micro_batch_loss(model: torch.nn.Module, rows: list[dict]) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100, reduction="sum")
 
 
-def finetune(folder: Path) -> dict:
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()  # eval(): no dropout; gradients flow all the same
-    rows = sequences(model.config.vocab_size)
-    named = list(model.named_parameters())
-    optimizer = torch.optim.AdamW(
-        [{"params": [p for _, p in named if p.dim() > 1], "weight_decay": OPTIONS["weight_decay"]},
-         {"params": [p for _, p in named if p.dim() <= 1], "weight_decay": 0.0}],
-        lr=OPTIONS["learning_rate"], betas=(OPTIONS["beta1"], OPTIONS["beta2"]), eps=OPTIONS["epsilon"])
-    schedule = get_linear_schedule_with_warmup(optimizer, OPTIONS["warmup_steps"], STEPS)
+def train(model: torch.nn.Module, optimizer: torch.optim.Optimizer, rows: list[dict], steps: int) -> tuple[list, list]:
+    """Each step's batches, as numbers of rows, and its loss before the step."""
+    schedule = get_linear_schedule_with_warmup(optimizer, OPTIONS["warmup_steps"], steps)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     losses = []
     order = random.Random(7)
     batches = []
-    for _ in range(STEPS):
+    for _ in range(steps):
         drawn = order.sample(range(len(rows)), MICRO_BATCHES * BATCH)
         batches.append([drawn[i:i + BATCH] for i in range(0, len(drawn), BATCH)])
         tokens = sum(len(rows[i]["ids"]) - rows[i]["prompt"] for i in drawn)
@@ -64,11 +59,23 @@ def finetune(folder: Path) -> dict:
             loss = micro_batch_loss(model, [rows[i] for i in micro]) / tokens
             loss.backward()
             total += float(loss.detach())
-        torch.nn.utils.clip_grad_norm_(model.parameters(), OPTIONS["clip"])
+        torch.nn.utils.clip_grad_norm_(trained, OPTIONS["clip"])
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
         losses.append(round(total, 6))
+    return batches, losses
+
+
+def finetune(folder: Path) -> dict:
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()  # eval(): no dropout; gradients flow all the same
+    rows = sequences(model.config.vocab_size)
+    named = list(model.named_parameters())
+    optimizer = torch.optim.AdamW(
+        [{"params": [p for _, p in named if p.dim() > 1], "weight_decay": OPTIONS["weight_decay"]},
+         {"params": [p for _, p in named if p.dim() <= 1], "weight_decay": 0.0}],
+        lr=OPTIONS["learning_rate"], betas=(OPTIONS["beta1"], OPTIONS["beta2"]), eps=OPTIONS["epsilon"])
+    batches, losses = train(model, optimizer, rows, STEPS)
     print(f"{folder.name}: {losses[0]} to {losses[-1]}")
     return {"model": str(folder.relative_to(GOLDEN)), "sequences": rows, "batches": batches, "losses": losses}
 

@@ -11,7 +11,6 @@ PEFT has saved it and read it again.
 """
 
 import json
-import random
 import sys
 import tempfile
 from pathlib import Path
@@ -19,9 +18,9 @@ from pathlib import Path
 import peft
 import torch
 import transformers
-from finetune import BATCH, GOLDEN, MICRO_BATCHES, MODELS, OPTIONS, micro_batch_loss, sequences
+from finetune import GOLDEN, MODELS, OPTIONS, micro_batch_loss, sequences, train
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, get_linear_schedule_with_warmup
+from transformers import AutoModelForCausalLM
 
 STEPS = 20
 RANK, ALPHA = 4, 8
@@ -43,7 +42,7 @@ def reloaded(folder: Path) -> torch.nn.Module:
     return PeftModel.from_pretrained(base(), folder).eval()
 
 
-def train() -> None:
+def make() -> None:
     torch.manual_seed(3)
     model = get_peft_model(base(), LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=TARGETS, task_type="CAUSAL_LM"))
     for name, parameter in model.named_parameters():
@@ -56,23 +55,7 @@ def train() -> None:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=OPTIONS["learning_rate"], betas=(OPTIONS["beta1"], OPTIONS["beta2"]), eps=OPTIONS["epsilon"],
                                   weight_decay=OPTIONS["weight_decay"])
-    schedule = get_linear_schedule_with_warmup(optimizer, OPTIONS["warmup_steps"], STEPS)
-    order = random.Random(7)
-    losses, batches = [], []
-    for _ in range(STEPS):
-        drawn = order.sample(range(len(rows)), MICRO_BATCHES * BATCH)
-        batches.append([drawn[i:i + BATCH] for i in range(0, len(drawn), BATCH)])
-        tokens = sum(len(rows[i]["ids"]) - rows[i]["prompt"] for i in drawn)
-        total = 0.0
-        for micro in batches[-1]:
-            loss = micro_batch_loss(model, [rows[i] for i in micro]) / tokens
-            loss.backward()
-            total += float(loss.detach())
-        torch.nn.utils.clip_grad_norm_(trained, OPTIONS["clip"])
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        losses.append(round(total, 6))
+    batches, losses = train(model, optimizer, rows, STEPS)
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         after = loss_of(reloaded(Path(folder)), rows)
@@ -91,4 +74,4 @@ if __name__ == "__main__":
         print(f"{loss:.6f}, {loss - expected:+.6f} from PEFT's own")
         sys.exit(abs(loss - expected) > 1e-4)
     else:
-        train()
+        make()
