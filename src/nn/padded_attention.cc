@@ -39,7 +39,8 @@ PaddedAttention::PaddedAttention(std::span<const SequenceRows> sequences, at::De
   unpadded_ = index_tensor(unpadded, device);
   row_positions_ = index_tensor(row_positions, device).view({sequences_, 1, most_rows_, 1});
   key_positions_ = index_tensor(key_positions, device).view({sequences_, 1, 1, most_keys_});
-  keys_exist_ = index_tensor(keys_exist, device).view({sequences_, 1, 1, most_keys_}).to(at::kBool);
+  const at::Tensor exist = index_tensor(keys_exist, device).view({sequences_, 1, 1, most_keys_});
+  causal_ = key_positions_.le(row_positions_).logical_and(exist);
 }
 
 at::Tensor PaddedAttention::pad_rows(const at::Tensor& rows) const {
@@ -55,8 +56,7 @@ at::Tensor PaddedAttention::unpad(const at::Tensor& padded) const {
 }
 
 at::Tensor PaddedAttention::visible(std::optional<std::int64_t> window) const {
-  const at::Tensor causal = key_positions_.le(row_positions_).logical_and(keys_exist_);
-  return window ? causal.logical_and(key_positions_.gt(row_positions_ - *window)) : causal;
+  return window ? causal_.logical_and(key_positions_.gt(row_positions_ - *window)) : causal_;
 }
 
 }  // namespace fathom

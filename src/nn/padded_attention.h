@@ -38,10 +38,11 @@ class PaddedAttention {
 
  private:
   std::int64_t sequences_, most_rows_ = 0, most_keys_ = 0;
-  at::Tensor rows_, keys_;                 // what is gathered: [sequences * most]
-  at::Tensor unpadded_;                    // [rows]
-  at::Tensor row_positions_;               // [sequences][1][most rows][1]
-  at::Tensor key_positions_, keys_exist_;  // [sequences][1][1][most keys]
+  at::Tensor rows_, keys_;    // what is gathered: [sequences * most]
+  at::Tensor unpadded_;       // [rows]
+  at::Tensor row_positions_;  // [sequences][1][most rows][1]
+  at::Tensor key_positions_;  // [sequences][1][1][most keys]
+  at::Tensor causal_;         // what rows see where there is no window, for all layers
 };
 
 }  // namespace fathom
