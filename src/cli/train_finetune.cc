@@ -106,22 +106,30 @@ std::vector<Route> routes_of(const std::vector<NamedRoute>& named) {
 
 // The adapter that is trained, if one is. Where it leaves full depth as it is there is nothing to
 // train, so such routes are not drawn.
-std::optional<LoraOptions> lora_of(const Options& options, std::vector<NamedRoute>& routes) {
-  if (options.lora_rank == 0) {
-    if (options.lora_alpha) throw InputError("--lora-alpha goes with --lora-rank");
+std::optional<LoraOptions> lora_of(const Options& options, const ModelFiles& files,
+                                   std::vector<NamedRoute>& routes) {
+  LoraOptions lora{.stored = options.lora_dtype == "float16" ? TensorType::F16 : TensorType::F32};
+  if (!options.model.adapter.empty()) {
+    LoraAdapter start = LoraAdapter::open(options.model.adapter, files.config);
+    check_adapter_base(start, files.path);
+    lora.rank = start.settings.rank;
+    lora.alpha = start.settings.alpha;
+    lora.rows = start.settings.rows;
+    lora.start = std::move(start);
+  } else if (options.lora_rank > 0) {
+    lora.rank = options.lora_rank;
+    lora.alpha = options.lora_alpha.value_or(2 * static_cast<double>(options.lora_rank));
+    lora.rows = options.lora_rows == "all" ? AdapterRows::all : AdapterRows::routed;
+  } else {
     return std::nullopt;
   }
-  LoraOptions lora{.rank = options.lora_rank,
-                   .alpha = options.lora_alpha.value_or(2 * static_cast<double>(options.lora_rank)),
-                   .rows = options.lora_rows == "all" ? AdapterRows::all : AdapterRows::routed,
-                   .stored = options.lora_dtype == "float16" ? TensorType::F16 : TensorType::F32};
   if (lora.rows == AdapterRows::all) return lora;
   std::erase_if(routes,
                 [](const NamedRoute& each) { return each.route.cost() == each.route.depth(); });
   if (routes.empty()) {
     throw InputError(
-        "--lora-rows routed: the adapter acts on no token at full depth; expected --depths with "
-        "routes that leave layers out, or --lora-rows all");
+        "an adapter of routed rows acts on no token at full depth; expected --depths with routes "
+        "that leave layers out, or --lora-rows all");
   }
   return lora;
 }
@@ -140,6 +148,7 @@ std::string description(const Options& options, const std::string& model_hash, s
     json["lora_alpha"] = options.lora_alpha.value_or(0);
     json["lora_rows"] = options.lora_rows;
   }
+  if (!options.model.adapter.empty()) json["adapter"] = model_sha256(options.model.adapter);
   json["freeze_skipped"] = options.freeze_skipped;
   json["layer_dropout"] = options.layer_dropout;
   json["dropout"] = !options.no_dropout;
@@ -315,7 +324,7 @@ FinetuningOptions training_options_of(const Options& options, const ModelFiles& 
       .activations = options.recompute ? ActivationStorage::recomputed : ActivationStorage::kept,
       .seed = options.seed};
   if (!options.no_dropout) result.dropout = dropout_rates(files);
-  result.lora = lora_of(options, routes);
+  result.lora = lora_of(options, files, routes);
   result.routes = routes_of(routes);
   result.schedule = options.schedule(
       options.steps > 0 ? options.steps : options.steps_of(options.epochs, rows, ranks));
@@ -445,21 +454,30 @@ Command add_train_finetune(CLI::App& train, const std::string& command_line) {
   command->add_flag("--distill", options->distill,
                     "towards the predictions of the model as it is now, at full depth, instead of "
                     "the answers' tokens");
-  command
-      ->add_option("--lora-rank", options->lora_rank,
-                   "train a LoRA adapter of this rank for all linear maps of the layers instead of "
-                   "the weights; OUT/adapter is then what PEFT reads")
-      ->check(CLI::Range(1, 65536));
+  CLI::Option* const rank =
+      command
+          ->add_option(
+              "--lora-rank", options->lora_rank,
+              "train a LoRA adapter of this rank for all linear maps of the layers instead of "
+              "the weights; OUT/adapter is then what PEFT reads")
+          ->check(CLI::Range(1, 65536));
   command
       ->add_option("--lora-alpha", options->lora_alpha,
                    "the adapter counts alpha / rank times; default: twice the rank")
-      ->check(CLI::Range(1e-6, 1e6));
+      ->check(CLI::Range(1e-6, 1e6))
+      ->needs(rank);
   command
       ->add_option("--lora-rows", options->lora_rows,
                    "where the adapter acts: routed (the answers' tokens that leave layers out; "
-                   "prompts and full depth stay as they are) or all")
+                   "prompts and full depth stay as they are; of layers that no depth runs it has "
+                   "nothing) or all")
       ->check(CLI::IsMember({"routed", "all"}))
+      ->needs(rank)
       ->capture_default_str();
+  command
+      ->add_option("--adapter", options->model.adapter,
+                   "folder of a LoRA adapter to train further, with its rank, alpha and rows")
+      ->excludes(rank);
   command
       ->add_option("--lora-dtype", options->lora_dtype,
                    "of the factors in OUT/adapter: float32 or float16; they are trained in float32")

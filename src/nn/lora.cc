@@ -3,7 +3,6 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <cmath>
-#include <stdexcept>
 
 #include "base/random.h"
 
@@ -27,10 +26,11 @@ at::Tensor beginning(std::size_t rank, std::size_t inputs, const RandomKey& key,
 
 }  // namespace
 
-LoraParameters::LoraParameters(const ModelConfig& config, std::size_t rank, double alpha,
-                               std::uint64_t seed, at::TensorOptions options)
+LoraParameters::LoraParameters(const ModelConfig& config, std::span<const LayerIndex> layers,
+                               std::size_t rank, double alpha, std::uint64_t seed,
+                               at::TensorOptions options)
     : scale_(alpha / static_cast<double>(rank)) {
-  for (LayerIndex layer{0}; layer.value < config.depth(); ++layer) {
+  for (const LayerIndex layer : layers) {
     for (const LinearRole role : linear_roles(config)) {
       const LinearShape shape = linear_shape(config, role);
       const RandomKey key{.seed = seed,
@@ -43,13 +43,6 @@ LoraParameters::LoraParameters(const ModelConfig& config, std::size_t rank, doub
                        .b = at::zeros({integer(shape.outputs), integer(rank)}, options)});
     }
   }
-}
-
-const LoraTensors& LoraParameters::map(LayerIndex layer, LinearRole role) const {
-  for (const LoraTensors& each : maps_) {
-    if (each.layer == layer && each.role == role) return each;
-  }
-  throw std::out_of_range("no such linear map");
 }
 
 std::map<std::string, at::Tensor> LoraParameters::by_name(const ModelConfig& config) const {

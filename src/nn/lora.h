@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,18 +22,16 @@ struct LoraTensors {
   at::Tensor b;  ///< [outputs][rank], the outputs in the order of the model's own weight
 };
 
-/// A LoRA adapter in training [Hu et al. 2021]: factors for all linear maps of all layers.
+/// A LoRA adapter in training [Hu et al. 2021]: factors for all linear maps of some layers.
 class LoraParameters {
  public:
   /// Begins as PEFT does: A uniform in +-1/sqrt(inputs), keyed by the seed, B of zeros, so that the
   /// model is as it was. The scale is alpha / rank.
-  LoraParameters(const ModelConfig& config, std::size_t rank, double alpha, std::uint64_t seed,
-                 at::TensorOptions options);
+  LoraParameters(const ModelConfig& config, std::span<const LayerIndex> layers, std::size_t rank,
+                 double alpha, std::uint64_t seed, at::TensorOptions options);
 
   [[nodiscard]] double scale() const { return scale_; }
   [[nodiscard]] const std::vector<LoraTensors>& maps() const { return maps_; }
-  /// Throws std::out_of_range if the model has no such map.
-  [[nodiscard]] const LoraTensors& map(LayerIndex layer, LinearRole role) const;
   /// All factors, by the names that PEFT gives them.
   [[nodiscard]] std::map<std::string, at::Tensor> by_name(const ModelConfig& config) const;
 

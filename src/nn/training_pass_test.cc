@@ -364,10 +364,17 @@ TEST(DropoutRates, AreThoseOfTheFamily) {
   EXPECT_FALSE(dropout_rates(ModelFiles::open(golden_families() / "smollm3")).any());
 }
 
+std::vector<LayerIndex> all_layers(const ModelConfig& config) {
+  std::vector<LayerIndex> layers;
+  for (LayerIndex layer{0}; layer.value < config.depth(); ++layer) layers.push_back(layer);
+  return layers;
+}
+
 // Factors of an adapter for a model whose own weights are frozen.
 struct Adapted {
   Adapted(const std::filesystem::path& path, at::ScalarType type)
-      : model(path, type), lora(model.files.config, 3, 6, 1, at::TensorOptions(type)) {
+      : model(path, type),
+        lora(model.files.config, all_layers(model.files.config), 3, 6, 1, at::TensorOptions(type)) {
     for (auto& [name, tensor] : model.parameters.all()) tensor.set_requires_grad(false);
     for (auto& [name, tensor] : lora.by_name(model.files.config)) {
       factors[name] = tensor.set_requires_grad(true);

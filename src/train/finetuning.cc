@@ -257,8 +257,14 @@ class Finetuning::Implementation {
           "an adapter of routed rows does nothing at full depth: expected routes that leave layers "
           "out");
     }
-    lora_.emplace(files_.config, options_.lora->rank, options_.lora->alpha, options_.seed,
+    std::vector<LayerIndex> layers;
+    for (LayerIndex layer{0}; layer.value < files_.config.depth(); ++layer) {
+      const auto runs = [&](const Route& route) { return route.runs(layer); };
+      if (!responses_alone() || std::ranges::any_of(options_.routes, runs)) layers.push_back(layer);
+    }
+    lora_.emplace(files_.config, layers, options_.lora->rank, options_.lora->alpha, options_.seed,
                   at::TensorOptions().dtype(master_type(options_.torch.type)).device(device_));
+    if (options_.lora->start) take_factors(*options_.lora->start);
     trained_ = lora_->by_name(files_.config);
     untrained_ = decoder_;
     decoder_ = untrained_->adapted(*lora_);
@@ -274,17 +280,50 @@ class Finetuning::Implementation {
            factor;
   }
 
-  // B with its outputs as transformers' modules have them: GGUF files may have the rows of query
-  // and key weights in another order.
+  // Begins with an adapter's factors where it has some.
+  void take_factors(const LoraAdapter& adapter) {
+    const c10::NoGradGuard guard;
+    for (const LoraTensors& map : lora_->maps()) {
+      const std::optional<LoraFactors>& factors = adapter.layers.at(map.layer.index())[map.role];
+      if (!factors) continue;
+      if (factors->rank() != options_.lora->rank ||
+          factors->scale != static_cast<float>(lora_->scale())) {
+        const auto words = [](std::size_t rank, double scale) {
+          return "rank " + std::to_string(rank) + " and scale " + std::to_string(scale);
+        };
+        throw InputError(adapter.path + ": " + module_path(files_.config, map.role, map.layer) +
+                         " has factors of " + words(factors->rank(), factors->scale) +
+                         "; expected " + words(options_.lora->rank, lora_->scale()) +
+                         ", since training has one of each for all maps");
+      }
+      at::Tensor a = map.a;
+      a.copy_(read_tensor(factors->a));
+      const at::Tensor b = read_tensor(factors->b).to(map.b.options());
+      const std::vector<std::int64_t> rows = transformers_order(map);
+      at::Tensor into = map.b;
+      if (rows.empty()) {
+        into.copy_(b);
+      } else {
+        into.index_copy_(0, index_tensor(rows, device_), b);
+      }
+    }
+  }
+
+  // B with its outputs as transformers' modules have them.
   [[nodiscard]] at::Tensor in_transformers_order(const LoraTensors& map) const {
+    const std::vector<std::int64_t> rows = transformers_order(map);
+    return rows.empty() ? map.b : map.b.detach().index_select(0, index_tensor(rows, device_));
+  }
+
+  // Which of a map's outputs stands at each place in transformers' module: GGUF files may have the
+  // rows of query and key weights in another order. Empty: the same one.
+  [[nodiscard]] std::vector<std::int64_t> transformers_order(const LoraTensors& map) const {
     const ModelConfig& config = files_.config;
-    if (map.role != LinearRole::query && map.role != LinearRole::key) return map.b;
+    if (map.role != LinearRole::query && map.role != LinearRole::key) return {};
     const std::size_t heads = map.role == LinearRole::query ? config.heads : config.kv_heads;
     const std::vector<std::uint32_t> order =
         pairing_order(config.pairing, RotaryPairing::halves, heads, config.head_dim);
-    if (order.empty()) return map.b;
-    const std::vector<std::int64_t> rows(order.begin(), order.end());
-    return map.b.detach().index_select(0, index_tensor(rows, device_));
+    return {order.begin(), order.end()};
   }
 
   // Every sequence of a step takes the same route, so that what it skips is not computed.

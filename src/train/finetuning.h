@@ -23,12 +23,16 @@
 
 namespace fathom {
 
-/// An adapter that is trained while the model's own weights stay as they are [Hu et al. 2021].
+/// An adapter that is trained while the model's own weights stay as they are [Hu et al. 2021]. Of
+/// routed rows it has factors for the layers that a route runs, else for all.
 struct LoraOptions {
   std::size_t rank = 8;
   double alpha = 16;  ///< the factors' product is scaled by alpha / rank
   AdapterRows rows = AdapterRows::routed;
   TensorType stored = TensorType::F32;  ///< of the factors' file: F32, F16 or BF16
+  /// What training begins from, as far as it has factors, which must be of this rank and scale;
+  /// the others, or all if there is none, begin with a change of nothing.
+  std::optional<LoraAdapter> start;
 };
 
 /// What becomes of the layers that a step's route leaves out, which the prompts run nevertheless.
@@ -75,8 +79,9 @@ struct StepReport {
 class Finetuning {
  public:
   /// Throws InputError if there are no examples, one has no response or is longer than the model's
-  /// context, the device is not there, or an adapter of routed rows has a route on which it does
-  /// nothing: all layers, also if there are no routes.
+  /// context, the device is not there, an adapter of routed rows has a route on which it does
+  /// nothing: all layers, also if there are no routes; or if the adapter to begin from has factors
+  /// of another rank or scale.
   Finetuning(ModelFiles files, std::vector<TrainingExample> examples, FinetuningOptions options);
   /// As one of several ranks, which must live as long as this.
   Finetuning(ModelFiles files, std::vector<TrainingExample> examples, FinetuningOptions options,

@@ -186,11 +186,47 @@ TEST(Adapter, IsWrittenWithItsSettings) {
   EXPECT_EQ(adapter.settings.rows, AdapterRows::routed);
   EXPECT_EQ(adapter.settings.base_sha256, std::string(64, 'a'));
   ASSERT_EQ(adapter.layers.size(), 4U);
-  for (const LoraLayer& layer : adapter.layers) {
+  // Where no route runs a layer it acts on nothing.
+  EXPECT_EQ(adapter.settings.layers, (std::vector<std::uint64_t>{0, 2}));
+  for (const std::size_t layer : {0, 2}) {
     for (const LinearRole role : linear_roles(files.config)) {
-      ASSERT_TRUE(layer[role]);
-      EXPECT_EQ(layer[role]->scale, 2);
+      ASSERT_TRUE(adapter.layers[layer][role]);
+      EXPECT_EQ(adapter.layers[layer][role]->scale, 2);
     }
+  }
+}
+
+// From a file that has the rows of query and key weights in another order than PEFT's, too.
+TEST(Adapter, BeginsWithAnother) {
+  const TestFolder folder;
+  const GoldenFamily golden("smollm3");
+  const TrainingExample example{golden.ids, golden.prompt};
+  for (const std::string file : {"", "model.gguf"}) {
+    const auto open = [&] { return ModelFiles::open(golden_families() / "smollm3" / file); };
+    FinetuningOptions options = adapter_options(AdapterRows::routed, TrainingTarget::labels);
+    Finetuning first(open(), {example}, options);
+    losses_of(first, 3);
+    first.write_adapter(folder.path() / "first", std::string(64, 'a'));
+    options.lora->start = LoraAdapter::open(folder.path() / "first", open().config);
+    options.seed = 9;  // that of the factors it would else begin with
+    const Finetuning second(open(), {example}, options);
+    for (const Route& route : options.routes) {
+      EXPECT_EQ(second.evaluate(std::vector{example}, &route),
+                first.evaluate(std::vector{example}, &route));
+    }
+    second.write_adapter(folder.path() / "second", std::string(64, 'a'));
+    const auto bytes = [&](const char* name) {
+      return read_text_file(folder.path() / name / "adapter_model.safetensors",
+                            std::size_t{1} << 24);
+    };
+    EXPECT_EQ(bytes("first"), bytes("second"));
+    // Layers that it has nothing for begin as they would without it.
+    options.routes.push_back(Route::first(2, options.routes.front().depth()));
+    const Finetuning wider(open(), {example}, options);
+    EXPECT_EQ(wider.evaluate(std::vector{example}, options.routes.data()),
+              first.evaluate(std::vector{example}, options.routes.data()));
+    options.lora->rank = 3;
+    EXPECT_THROW(Finetuning(open(), {example}, options), InputError);
   }
 }
 
