@@ -25,11 +25,7 @@ function(fathom_folder name)
     target_link_libraries(${name}_test PRIVATE fathom_${name} ${ARG_TEST_DEPENDS} GTest::gmock_main)
     target_compile_definitions(${name}_test PRIVATE FATHOM_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     # Their own time is nothing beside what the compiler takes to optimise them.
-    if(FATHOM_SANITIZE)
-      target_compile_options(${name}_test PRIVATE -O0)
-    else()
-      target_compile_options(${name}_test PRIVATE $<$<CONFIG:Release>:-O1>)
-    endif()
+    target_compile_options(${name}_test PRIVATE -O0)
     if(ARG_TESTS_TOGETHER)
       add_test(NAME ${name}.all COMMAND ${name}_test)
       set_tests_properties(${name}.all PROPERTIES TIMEOUT 300 LABELS ${name}

@@ -50,7 +50,7 @@ run_preset() {
       mapfile -t targets < <(printf '%s\n' "${threaded[@]}" | test_targets)
       # Left out: what takes long and shares nothing between threads that other tests do not.
       choose=(--label-regex "^($(IFS='|' && echo "${threaded[*]}"))\$"
-        --exclude-regex '^generate\.Sampler|EngineWideTest|OwedTest\.(When|Fork|AFail|Rows)|FamilyTest\.(Exact|Entering)|FamilyFilesTest|/portable_.*_q6_k')
+        --exclude-regex '^generate\.Sampler|EngineWideTest|OwedTest\.(When|Fork|AFail|Rows)|OwedTest.*_fast_|FamilyTest\.(Exact|Entering)|FamilyFilesTest|TinyModelTest\.(Exact|Fast)|EngineInvarianceTest.*/avx2_|/portable_.*_q6_k')
       # GCC's thread sanitizer does not start where the kernel randomises addresses widely.
       if setarch "$(uname -m)" --addr-no-randomize true 2>/dev/null; then
         launcher=(setarch "$(uname -m)" --addr-no-randomize)
