@@ -26,7 +26,7 @@ def prompts(path):
     rows = [{"id": str(i), "prompt": row["instruction"] + ("\n\n" + row["context"] if row["context"] else ""), "response": row["response"]}
             for i, row in enumerate(read(path))]
     trained, held_out = ([row for row in part if len(row["prompt"]) <= LONGEST_PROMPT] for part in (rows[:-HELD_OUT], rows[-HELD_OUT:]))
-    write("prompts.jsonl", ({"id": row["id"], "prompt": row["prompt"]} for row in trained))
+    write("prompts.jsonl", trained)
     write("held_out.jsonl", held_out)
 
 

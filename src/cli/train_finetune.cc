@@ -1,14 +1,11 @@
 // `train finetune` of fathom-torch.
 #include "cli/train_finetune.h"
 
-#include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
 #include <limits>
 #include <memory>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <utility>
@@ -23,8 +20,8 @@
 #include "base/progress.h"
 #include "base/sha256.h"
 #include "base/stopwatch.h"
-#include "base/thread_team.h"
 #include "cli/data_options.h"
+#include "cli/finetuning_evaluation.h"
 #include "cli/interrupt.h"
 #include "cli/logged_training.h"
 #include "cli/model_options.h"
@@ -37,14 +34,9 @@
 #include "data/row_log.h"
 #include "depth/policy.h"
 #include "depth/selector.h"
-#include "engine/cpu_model.h"
-#include "generate/batch_generator.h"
-#include "kernels/kernels.h"
-#include "metrics/rouge.h"
 #include "model/model_hash.h"
 #include "nn/dropout_rates.h"
 #include "report/report.h"
-#include "train/early_stopping.h"
 #include "train/finetuning.h"
 
 namespace fathom {
@@ -67,17 +59,8 @@ struct Options : TrainingOptions {
   bool no_dropout = false;
   bool recompute = false;
   std::size_t eval_rows = 0;
-  std::uint64_t eval_every = 100;
-  std::size_t eval_generate = 0;
-  std::size_t eval_tokens = 64;
-  std::optional<std::uint64_t> patience;
+  EvaluationOptions evaluation;
   std::string command_line;
-};
-
-// A route of --depths with the words for it.
-struct NamedRoute {
-  std::string name;
-  Route route;
 };
 
 // Routes of --depths. A random policy would be another route for each sequence.
@@ -154,10 +137,10 @@ std::string description(const Options& options, const std::string& model_hash, s
   json["dropout"] = !options.no_dropout;
   json["eval_rows"] = options.eval_rows;
   if (options.eval_rows > 0) {
-    json["eval_every"] = options.eval_every;
-    json["eval_generate"] = options.eval_generate;
-    json["eval_tokens"] = options.eval_tokens;
-    json["patience"] = options.patience.value_or(0);
+    json["eval_every"] = options.evaluation.every;
+    json["eval_generate"] = options.evaluation.generate;
+    json["eval_tokens"] = options.evaluation.max_tokens;
+    json["patience"] = options.evaluation.patience.value_or(0);
   }
   json["epochs"] = options.epochs;
   json["steps"] = options.steps;
@@ -177,123 +160,6 @@ std::string metrics_row(const StepReport& report, double seconds) {
                                 {"seconds", seconds}}
       .dump();
 }
-
-// What answers are compared by: prompts as tokens and the rows' own answers.
-struct GenerationRow {
-  std::vector<TokenId> prompt;
-  std::string response;
-};
-
-// ROUGE-L of the answers that the engine generates, greedily, from the weights as they are now.
-class GenerationScore {
- public:
-  GenerationScore(const Options& options, const std::vector<Example>& rows,
-                  const PromptMaker& prompts)
-      : max_tokens_(options.eval_tokens), batch_(options.batch), threads_(options.threads) {
-    for (std::size_t i = 0; i < std::min(options.eval_generate, rows.size()); ++i) {
-      rows_.push_back({prompts.example(rows[i]), rows[i].response});
-    }
-  }
-  [[nodiscard]] bool empty() const { return rows_.empty(); }
-
-  // By depth, the mean over rows.
-  [[nodiscard]] nlohmann::ordered_json run(const Finetuning& training,
-                                           const std::vector<NamedRoute>& routes) const {
-    ThreadTeam team(threads_);
-    CpuModel model(training.trained_model(), Precision::fast, kernels(), team);
-    if (const auto adapter = training.trained_adapter()) model.set_adapter(*adapter);
-    nlohmann::ordered_json scores = nlohmann::ordered_json::object();
-    for (const NamedRoute& each : routes) scores[each.name] = mean_score(model, team, each.route);
-    if (routes.empty()) {
-      scores["full"] = mean_score(model, team, Route::full(model.config().depth()));
-    }
-    return scores;
-  }
-
- private:
-  [[nodiscard]] double mean_score(CpuModel& model, ThreadTeam& team, const Route& route) const {
-    const RouteSelector selector(route);
-    std::vector<GenerateRequest> requests;
-    for (const GenerationRow& row : rows_) {
-      requests.push_back({.prompt = row.prompt,
-                          .selector = &selector,
-                          .options = {.max_new_tokens = max_tokens_,
-                                      .sampling = {.temperature = 0},
-                                      .end_tokens = model.files().end_tokens}});
-    }
-    std::vector<double> scores(rows_.size());
-    const StopFlag never = false;
-    generate_batch(model, model.files().tokenizer, team, requests, batch_, never,
-                   [&](std::size_t row, const Generation& answer) {
-                     scores[row] =
-                         rouge(answer.text, rows_[row].response, Stemming::none).rouge_l.f1;
-                   });
-    return std::accumulate(scores.begin(), scores.end(), 0.0) / static_cast<double>(scores.size());
-  }
-
-  std::vector<GenerationRow> rows_;
-  std::size_t max_tokens_;
-  std::size_t batch_;
-  int threads_;
-};
-
-// Losses on the rows that are held out, and what follows from them.
-class Evaluation {
- public:
-  // `folder` is where the best weights are kept.
-  Evaluation(const Options& options, std::vector<TrainingExample> examples,
-             GenerationScore generation, std::vector<NamedRoute> routes,
-             std::filesystem::path folder)
-      : examples_(std::move(examples)),
-        generation_(std::move(generation)),
-        routes_(std::move(routes)),
-        every_(options.eval_every),
-        stopping_(options.patience),
-        folder_(std::move(folder)) {}
-
-  [[nodiscard]] bool is_due(std::uint64_t step, std::uint64_t last) const {
-    return !examples_.empty() && (step % every_ == 0 || step == last);
-  }
-  [[nodiscard]] bool stops() const { return stopping_.stops(); }
-
-  // The metrics' row. Keeps the weights if they are the best so far.
-  std::string run(const Finetuning& training, const std::string& described, const Ranks& ranks) {
-    nlohmann::ordered_json losses = nlohmann::ordered_json::object();
-    double sum = 0;
-    for (const NamedRoute& each : routes_) {
-      losses[each.name] = training.evaluate(examples_, &each.route);
-      sum += losses[each.name].get<double>();
-    }
-    if (routes_.empty()) losses["full"] = sum = training.evaluate(examples_, nullptr);
-    const double mean = sum / static_cast<double>(std::max<std::size_t>(1, routes_.size()));
-    if (stopping_.add(training.steps(), mean)) training.save(folder_, described);
-    nlohmann::ordered_json row{{"step", training.steps()}, {"evaluation", losses}, {"mean", mean}};
-    // Weights that are no numbers any more have no answers.
-    if (!generation_.empty() && ranks.is_first() && std::isfinite(mean)) {
-      row["rouge_l"] = generation_.run(training, routes_);
-    }
-    return row.dump();
-  }
-  // What a run that this one goes on from found.
-  void recall(std::uint64_t step, double mean) { stopping_.add(step, mean); }
-
-  // The best weights, if there was an evaluation; those of the last step otherwise.
-  void restore_best(Finetuning& training, const std::string& described) const {
-    if (!stopping_.best_step() || *stopping_.best_step() == training.steps()) return;
-    if (!training.load(folder_, described)) {
-      throw FileError(folder_.string(), "", "missing; the best weights are expected there");
-    }
-  }
-  [[nodiscard]] std::optional<std::uint64_t> best_step() const { return stopping_.best_step(); }
-
- private:
-  std::vector<TrainingExample> examples_;
-  GenerationScore generation_;
-  std::vector<NamedRoute> routes_;
-  std::uint64_t every_;
-  EarlyStopping stopping_;
-  std::filesystem::path folder_;
-};
 
 void write_report(const std::filesystem::path& out, const RowLog& metrics, const Options& options,
                   const std::string& model) {
@@ -334,12 +200,12 @@ FinetuningOptions training_options_of(const Options& options, const ModelFiles& 
 int run_finetune(const Options& options, Ranks& ranks) {
   namespace fs = std::filesystem;
   if (options.out.empty()) throw InputError("train finetune needs --out DIR");
-  if (options.patience && options.eval_rows == 0) {
+  if (options.evaluation.patience && options.eval_rows == 0) {
     throw InputError("--patience goes with --eval-rows");
   }
-  if (options.eval_generate > options.eval_rows) {
+  if (options.evaluation.generate > options.eval_rows) {
     throw InputError(fmt::format("--eval-generate {}: expected at most the {} of --eval-rows",
-                                 options.eval_generate, options.eval_rows));
+                                 options.evaluation.generate, options.eval_rows));
   }
   // The first rank alone says what happens, and has files.
   const auto say = [&](const std::string& line) {
@@ -363,8 +229,11 @@ int run_finetune(const Options& options, Ranks& ranks) {
   const std::string model_name = files.name;
   const bool is_folder = fs::is_directory(files.path);
   const fs::path out(options.out);
-  Evaluation evaluation(options, examples_of(held_out, files, prompts, options.max_tokens, say),
-                        GenerationScore(options, held_out, prompts), routes, out / "best");
+  FinetuningEvaluation evaluation(
+      options.evaluation, examples_of(held_out, files, prompts, options.max_tokens, say),
+      GenerationScore(generation_rows(held_out, prompts, options.evaluation.generate),
+                      options.evaluation.max_tokens, options.batch, options.threads),
+      routes, out / "best");
   Finetuning training(std::move(files), std::move(examples), training_options, ranks);
 
   std::optional<RowLog> metrics;
@@ -498,17 +367,17 @@ Command add_train_finetune(CLI::App& train, const std::string& command_line) {
   command->add_option("--eval-rows", options->eval_rows,
                       "rows that are not trained on, whose loss is measured; the model that is "
                       "written is then the best one");
-  command->add_option("--eval-every", options->eval_every, "steps between these")
+  command->add_option("--eval-every", options->evaluation.every, "steps between these")
       ->check(CLI::Range(std::int64_t{1}, most))
       ->capture_default_str();
-  command->add_option("--eval-generate", options->eval_generate,
+  command->add_option("--eval-generate", options->evaluation.generate,
                       "so many of these rows are answered by fathom's engine, too, and compared "
                       "with their own answers by ROUGE-L");
-  command->add_option("--eval-tokens", options->eval_tokens, "of such an answer, at most")
+  command->add_option("--eval-tokens", options->evaluation.max_tokens, "of such an answer, at most")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   command
-      ->add_option("--patience", options->patience,
+      ->add_option("--patience", options->evaluation.patience,
                    "stop after so many of these without a better mean over depths")
       ->check(CLI::Range(std::int64_t{1}, most));
   command->add_option("--epochs", options->epochs, "how often each row is trained on")

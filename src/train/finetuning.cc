@@ -1,6 +1,7 @@
 #include "train/finetuning.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/kl_div.h>
 #include <ATen/ops/log_softmax.h>
@@ -106,15 +107,7 @@ class Finetuning::Implementation {
       if (rows.empty()) continue;
       const Dropout dropout(options_.dropout, options_.seed, steps_);
       const Batch batch = batch_of(rows, route);
-      DetachedPass pass;
-      const at::Tensor loss =
-          training_loss(batch, dropout, pass) / static_cast<double>(report.response_tokens);
-      // A response of one token takes no routed pass.
-      if (loss.requires_grad()) {
-        loss.backward();
-        pass.backward();
-      }
-      report.loss += loss.item<double>();
+      report.loss += train_on(batch, dropout, static_cast<double>(report.response_tokens));
     }
     gradients_->finish();
     report.loss = ranks_.sum(report.loss);
@@ -141,11 +134,10 @@ class Finetuning::Implementation {
           responses_alone() && (route == nullptr || route->cost() == files_.config.depth());
       const Decoder& decoder = as_it_was ? *untrained_ : decoder_;
       if (responses_alone() && !as_it_was) {
-        DetachedPass pass;
-        sum += responses_loss(batch, {}, pass).item<double>();
+        sum += responses_loss(batch, {}, 1);
       } else {
         const at::Tensor states = run_training_pass(decoder, batch.sequences).states;
-        sum += loss_of_states(decoder, batch, states).item<double>();
+        sum += loss_of(predictions(decoder, batch, states), 1);
       }
       tokens += static_cast<double>(batch.labels.size());
     }
@@ -424,83 +416,134 @@ class Finetuning::Implementation {
     return Route::of(layers, files_.config.depth());
   }
 
-  // Over the response tokens of some rows. Its gradients go on through `pass`.
-  [[nodiscard]] at::Tensor training_loss(const Batch& batch, const Dropout& dropout,
-                                         DetachedPass& pass) const {
+  // The loss over the response tokens of some rows, divided by `tokens`, whose gradients it takes.
+  double train_on(const Batch& batch, const Dropout& dropout, double tokens) const {
     const DetachedPassOptions options{.prompts = nullptr,
                                       .dropout = options_.dropout.any() ? &dropout : nullptr,
                                       .activations = options_.activations};
-    if (responses_alone()) return responses_loss(batch, options, pass);
-    pass = run_detached_pass(decoder_, batch.sequences, options);
-    return loss_of_states(decoder_, batch, pass.states);
+    if (responses_alone()) return responses_loss(batch, options, tokens);
+    const DetachedPass pass = run_detached_pass(decoder_, batch.sequences, options);
+    const double loss = loss_of(predictions(decoder_, batch, pass.states), tokens);
+    pass.backward();
+    return loss;
   }
 
+  // Final states, what reads them, and what they should predict.
+  struct Predictions {
+    const Decoder* decoder = nullptr;
+    at::Tensor states;             // [any][width]
+    at::Tensor rows;               // those of them that predict: [predictions]
+    at::Tensor labels;             // [predictions], or:
+    at::Tensor full = {};          // the full model's states, [any][width]
+    at::Tensor rows_of_full = {};  // [predictions]
+  };
+
   // Of the states that a pass over whole sequences gave.
-  [[nodiscard]] at::Tensor loss_of_states(const Decoder& decoder, const Batch& batch,
-                                          const at::Tensor& states) const {
-    const at::Tensor wanted = index_tensor(batch.predicting, device_);
-    const at::Tensor logits = decoder.head(states.index_select(0, wanted));
-    if (options_.target == TrainingTarget::labels) return cross_entropy(logits, batch.labels);
-    std::vector<TrainingSequence> full = batch.sequences;
-    for (TrainingSequence& sequence : full) sequence.route = sequence.kept = nullptr;
-    return divergence(logits, untrained_logits(full, wanted));
+  [[nodiscard]] Predictions predictions(const Decoder& decoder, const Batch& batch,
+                                        const at::Tensor& states) const {
+    const at::Tensor rows = index_tensor(batch.predicting, device_);
+    const at::Tensor labels = index_tensor(batch.labels, device_);
+    if (options_.target == TrainingTarget::labels) return {&decoder, states, rows, labels};
+    std::vector<TrainingSequence> sequences = batch.sequences;
+    for (TrainingSequence& sequence : sequences) sequence.route = sequence.kept = nullptr;
+    const c10::NoGradGuard guard;
+    const at::Tensor full = run_training_pass(*untrained_, sequences).states;
+    return {&decoder, states, rows, labels, full, rows};
   }
 
   // The training's loss where the prompts are as they were: they run once, without gradients. So
   // does what predicts the first token of a response.
-  [[nodiscard]] at::Tensor responses_loss(const Batch& batch, DetachedPassOptions options,
-                                          DetachedPass& pass) const {
-    std::vector<std::int64_t> routed;  // what predicts the responses' later tokens
-    std::vector<std::int64_t> routed_labels;
+  [[nodiscard]] double responses_loss(const Batch& batch, DetachedPassOptions options,
+                                      double tokens) const {
+    std::vector<std::int64_t> later;  // what predicts the responses' tokens after their first
+    std::vector<std::int64_t> later_labels;
     std::vector<std::int64_t> first_labels;
     for (std::size_t i = 0, s = 0; i < batch.labels.size(); ++i) {
       if (s < batch.first.size() && batch.first[s] == i) {
         first_labels.push_back(batch.labels[i]);
         ++s;
       } else {
-        routed.push_back(batch.predicting[i]);
-        routed_labels.push_back(batch.labels[i]);
+        later.push_back(batch.predicting[i]);
+        later_labels.push_back(batch.labels[i]);
       }
     }
     const bool to_labels = options_.target == TrainingTarget::labels;
     PassMemory memory;
-    at::Tensor full_logits;  // of the first tokens, or of the later ones
+    at::Tensor full;
+    std::vector<std::int64_t> ends;  // of the prompts
     {
       const c10::NoGradGuard guard;
       std::vector<TrainingSequence> sequences = batch.sequences;
-      std::vector<std::int64_t> wanted = routed;
-      if (to_labels) wanted.clear();
       std::int64_t end = 0;
       for (TrainingSequence& sequence : sequences) {
         sequence.route = sequence.kept = nullptr;
         if (!to_labels) continue;
         sequence.tokens = sequence.tokens.first(sequence.prompt);
         end += static_cast<std::int64_t>(sequence.prompt);
-        wanted.push_back(end - 1);
+        ends.push_back(end - 1);
       }
-      const at::Tensor states = run_training_pass(*untrained_, sequences, memory).states;
-      full_logits = untrained_->head(states.index_select(0, index_tensor(wanted, device_)));
+      full = run_training_pass(*untrained_, sequences, memory).states;
     }
-    if (routed.empty()) {
-      return to_labels ? cross_entropy(full_logits, first_labels) : full_logits.sum() * 0;
+    double loss = 0;
+    if (to_labels) {
+      loss += loss_of(
+          {&*untrained_, full, index_tensor(ends, device_), index_tensor(first_labels, device_)},
+          tokens);
     }
+    if (later.empty()) return loss;
     options.prompts = &memory;
-    pass = run_detached_pass(decoder_, batch.sequences, options);
-    const at::Tensor logits = decoder_.head(pass.states);
-    if (!to_labels) return divergence(logits, full_logits);
-    return cross_entropy(logits, routed_labels) + cross_entropy(full_logits, first_labels);
+    const DetachedPass pass = run_detached_pass(decoder_, batch.sequences, options);
+    Predictions predictions{&decoder_, pass.states,
+                            at::arange(pass.states.size(0), index_tensor(later, device_).options()),
+                            index_tensor(later_labels, device_)};
+    if (!to_labels) {
+      predictions.full = full;
+      predictions.rows_of_full = index_tensor(later, device_);
+    }
+    loss += loss_of(predictions, tokens);
+    if (pass.states.grad().defined()) pass.backward();
+    return loss;
   }
 
-  [[nodiscard]] at::Tensor untrained_logits(std::span<const TrainingSequence> sequences,
-                                            const at::Tensor& wanted) const {
-    const c10::NoGradGuard guard;
-    const at::Tensor states = run_training_pass(*untrained_, sequences).states;
-    return untrained_->head(states.index_select(0, wanted));
+  // Summed over predictions and divided by `tokens`. Takes gradients as far as the states, and of
+  // what reads them. Some rows at a time: the logits of all are gigabytes, and memory that is asked
+  // for anew each time costs as much as what is computed in it.
+  [[nodiscard]] double loss_of(const Predictions& predictions, double tokens) const {
+    double sum = 0;
+    const std::int64_t count = predictions.rows.size(0);
+    const std::int64_t most = logit_rows();
+    for (std::int64_t begin = 0; begin < count; begin += most) {
+      const std::int64_t part = std::min(most, count - begin);
+      const auto logits = [&](const Decoder& decoder, const at::Tensor& states,
+                              const at::Tensor& rows) {
+        return decoder.head(states.index_select(0, rows.narrow(0, begin, part)));
+      };
+      const at::Tensor ours = logits(*predictions.decoder, predictions.states, predictions.rows);
+      at::Tensor loss;
+      if (predictions.full.defined()) {
+        at::Tensor full;
+        {
+          const c10::NoGradGuard guard;
+          full = logits(*untrained_, predictions.full, predictions.rows_of_full);
+        }
+        loss = divergence(ours, full) / tokens;
+      } else {
+        const at::Tensor labels = predictions.labels.narrow(0, begin, part);
+        loss = at::cross_entropy_loss(ours, labels, {}, at::Reduction::Sum) / tokens;
+      }
+      if (loss.requires_grad()) loss.backward();
+      sum += loss.item<double>();
+    }
+    return sum;
   }
 
-  [[nodiscard]] at::Tensor cross_entropy(const at::Tensor& logits,
-                                         const std::vector<std::int64_t>& labels) const {
-    return at::cross_entropy_loss(logits, index_tensor(labels, device_), {}, at::Reduction::Sum);
+  // Of how many rows there are logits at a time. Where the head is trained each time has the cost
+  // of adding to its gradient, on a GPU that of waiting for it.
+  [[nodiscard]] std::int64_t logit_rows() const {
+    constexpr std::int64_t bytes = 30 << 20;  // what malloc keeps for the next time
+    if (device_.is_cuda() || !options_.lora) return 1024;
+    const auto row = static_cast<std::int64_t>(files_.config.vocabulary * sizeof(float));
+    return std::max<std::int64_t>(16, bytes / row);
   }
 
   // From the full model's predictions, which take no gradients.
