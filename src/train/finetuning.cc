@@ -537,9 +537,10 @@ class Finetuning::Implementation {
     return sum;
   }
 
-  // Of how many rows there are logits at a time. Where the head is trained each time has the cost
-  // of adding to its gradient, on a GPU that of waiting for it.
+  // Of how many predictions there are logits at a time. Where the head is trained each time has the
+  // cost of adding to its gradient, on a GPU that of waiting for it.
   [[nodiscard]] std::int64_t logit_rows() const {
+    if (options_.logit_rows) return static_cast<std::int64_t>(*options_.logit_rows);
     constexpr std::int64_t bytes = 30 << 20;  // what malloc keeps for the next time
     if (device_.is_cuda() || !options_.lora) return 1024;
     const auto row = static_cast<std::int64_t>(files_.config.vocabulary * sizeof(float));

@@ -55,6 +55,9 @@ struct FinetuningOptions {
   double layer_dropout = 0;  ///< for each layer but the first and each row, from 0 to below 1
   DropoutRates dropout;
   ActivationStorage activations = ActivationStorage::kept;
+  /// Of how many predictions there are logits at a time, at least 1; none: what suits the device.
+  /// Losses and gradients are summed over them, so it changes no more than their rounding.
+  std::optional<std::size_t> logit_rows;
   std::uint64_t seed = 0;
 };
 
