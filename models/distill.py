@@ -1,6 +1,6 @@
 """Makes the rows that a depth adapter is trained on, from prompts and the full model's own answers.
 
-    python3 models/distill.py prompts dolly.jsonl     writes prompts.jsonl and held_out.jsonl
+    python3 models/distill.py prompts dolly.jsonl     writes prompts.jsonl and held_out.jsonl, with people's answers
     python3 models/distill.py rows answers1.jsonl...  writes rows.jsonl from prompts.jsonl and what
                                                       `fathom generate --batch-file prompts.jsonl --out` answered
 """

@@ -5,7 +5,7 @@
 #   asan     unit tests, damaged files and what fuzzing found, under the address and
 #            undefined-behaviour sanitizers, but for the portable kernels' models of Q6_K
 #   tsan     unit tests of the folders that use threads, under the thread sanitizer, but for
-#            those that take long and have no threads of their own
+#            those that take long and share nothing between threads, or nothing that others do not
 #   torch    unit tests of the folders that use libtorch, and fathom-torch; gets libtorch if it is
 #            not there (tools/fetch_torch.sh)
 #   neon     unit tests of the kernels, compiled for 64-bit ARM and run in QEMU; not by default,

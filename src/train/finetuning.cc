@@ -251,8 +251,7 @@ class Finetuning::Implementation {
     }
     std::vector<LayerIndex> layers;
     for (LayerIndex layer{0}; layer.value < files_.config.depth(); ++layer) {
-      const auto runs = [&](const Route& route) { return route.runs(layer); };
-      if (!responses_alone() || std::ranges::any_of(options_.routes, runs)) layers.push_back(layer);
+      if (!responses_alone() || some_route_runs(layer)) layers.push_back(layer);
     }
     lora_.emplace(files_.config, layers, options_.lora->rank, options_.lora->alpha, options_.seed,
                   at::TensorOptions().dtype(master_type(options_.torch.type)).device(device_));
@@ -260,6 +259,11 @@ class Finetuning::Implementation {
     trained_ = lora_->by_name(files_.config);
     untrained_ = decoder_;
     decoder_ = untrained_->adapted(*lora_);
+  }
+
+  [[nodiscard]] bool some_route_runs(LayerIndex layer) const {
+    return std::ranges::any_of(options_.routes,
+                               [&](const Route& route) { return route.runs(layer); });
   }
 
   // Whether what is trained leaves prompts as they were.
@@ -343,9 +347,7 @@ class Finetuning::Implementation {
   void leave_out_unused_layers() {
     if (options_.routes.empty()) return;
     for (LayerIndex layer{0}; layer.value < files_.config.depth(); ++layer) {
-      const bool used = std::ranges::any_of(options_.routes,
-                                            [&](const Route& route) { return route.runs(layer); });
-      if (used) continue;
+      if (some_route_runs(layer)) continue;
       for (const at::Tensor& tensor : layers_[layer.index()]) {
         std::erase_if(trained_, [&](const auto& entry) { return entry.second.is_same(tensor); });
       }
@@ -493,14 +495,14 @@ class Finetuning::Implementation {
     if (later.empty()) return loss;
     options.prompts = &memory;
     const DetachedPass pass = run_detached_pass(decoder_, batch.sequences, options);
-    Predictions predictions{&decoder_, pass.states,
-                            at::arange(pass.states.size(0), index_tensor(later, device_).options()),
-                            index_tensor(later_labels, device_)};
+    const at::Tensor of_full = index_tensor(later, device_);
+    Predictions of_later{&decoder_, pass.states, at::arange(pass.states.size(0), of_full.options()),
+                         index_tensor(later_labels, device_)};
     if (!to_labels) {
-      predictions.full = full;
-      predictions.rows_of_full = index_tensor(later, device_);
+      of_later.full = full;
+      of_later.rows_of_full = of_full;
     }
-    loss += loss_of(predictions, tokens);
+    loss += loss_of(of_later, tokens);
     if (pass.states.grad().defined()) pass.backward();
     return loss;
   }
