@@ -54,6 +54,11 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, std::size_t) { retur
 EOF
 }
 
+# Whether programs can be linked with LIBRARY (a file's name), which brings no headers that are used.
+links() {
+  "$compiler" -x c++ -o /dev/null - "-l:$1" <<<'int main() {}'
+}
+
 find_missing() {
   missing=()
   need g++ command -v "$compiler"
@@ -71,6 +76,7 @@ find_missing() {
     need clang-tidy command -v run-clang-tidy
     need libopenmpi-dev command -v mpicxx
     need openmpi-bin command -v mpirun
+    need libtcmalloc-minimal4 links libtcmalloc_minimal.so.4
     need chromium bash -c 'command -v chromium || command -v google-chrome'
     need_headers libgtest-dev=gtest/gtest.h libgmock-dev=gmock/gmock.h \
       libbenchmark-dev=benchmark/benchmark.h
