@@ -12,6 +12,7 @@
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/rms_norm.h>
+#include <ATen/ops/roll.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/softmax.h>
@@ -206,32 +207,35 @@ at::Tensor Decoder::embed(const at::Tensor& tokens, const at::Tensor& positions,
 }
 
 std::vector<RotaryAngles> Decoder::angles(const at::Tensor& positions) const {
+  const auto of_both = [&](const at::Tensor& first, const at::Tensor& second) {
+    const at::Tensor both = config_.pairing == RotaryPairing::halves
+                                ? at::cat({first, second}, -1)
+                                : at::stack({first, second}, -1).flatten(-2);
+    return both.unsqueeze(1).to(product_type_);
+  };
   std::vector<RotaryAngles> angles;
   for (std::size_t k = 0; k < frequencies_.size(); ++k) {
     const at::Tensor angle = positions.to(state_type_).unsqueeze(1) * frequencies_[k];
     const double factor = rotary_attention_factor(config_.rotaries[k]);
-    angles.push_back({(angle.cos() * factor).unsqueeze(1), (angle.sin() * factor).unsqueeze(1)});
+    const at::Tensor cosine = angle.cos() * factor;
+    const at::Tensor sine = angle.sin() * factor;
+    angles.push_back({of_both(cosine, cosine), of_both(-sine, sine)});
   }
   return angles;
 }
 
 at::Tensor Decoder::rotate(const at::Tensor& heads, const RotaryAngles& angles) const {
-  const std::int64_t half = angles.cosine.size(-1);
-  const std::int64_t rest = heads.size(-1) - 2 * half;
-  const at::Tensor cosine = angles.cosine.to(heads.scalar_type());
-  const at::Tensor sine = angles.sine.to(heads.scalar_type());
-  if (config_.pairing == RotaryPairing::halves) {
-    const at::Tensor a = heads.narrow(-1, 0, half);
-    const at::Tensor b = heads.narrow(-1, half, half);
-    return at::cat({a * cosine - b * sine, b * cosine + a * sine, heads.narrow(-1, 2 * half, rest)},
+  const std::int64_t rotated = angles.cosine.size(-1);
+  if (rotated < heads.size(-1)) {
+    return at::cat({rotate(heads.narrow(-1, 0, rotated), angles),
+                    heads.narrow(-1, rotated, heads.size(-1) - rotated)},
                    -1);
   }
-  const at::Tensor pairs = heads.narrow(-1, 0, 2 * half).unflatten(-1, {half, 2});
-  const at::Tensor a = pairs.select(-1, 0);
-  const at::Tensor b = pairs.select(-1, 1);
-  const at::Tensor rotated =
-      at::stack({a * cosine - b * sine, b * cosine + a * sine}, -1).flatten(-2);
-  return at::cat({rotated, heads.narrow(-1, 2 * half, rest)}, -1);
+  // Each number's partner in its place.
+  const at::Tensor partners = config_.pairing == RotaryPairing::halves
+                                  ? at::roll(heads, rotated / 2, -1)
+                                  : heads.unflatten(-1, {rotated / 2, 2}).flip(-1).flatten(-2);
+  return heads * angles.cosine + partners * angles.sine;
 }
 
 AttentionInputs Decoder::attention_inputs(LayerIndex layer, const at::Tensor& states,

@@ -61,7 +61,9 @@ class Norm {
   double weight_offset_;
 };
 
-/// Cosines and sines of one of the model's rotations for some rows: [rows][1][dimensions / 2].
+/// Cosines and sines of one of the model's rotations for some rows, in the product type:
+/// [rows][1][dimensions], in the places of the numbers that they turn. A pair's first sine is
+/// negative.
 struct RotaryAngles {
   at::Tensor cosine, sine;
 };

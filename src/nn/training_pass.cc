@@ -198,6 +198,14 @@ class Pass {
     return decoder_.finish(layer, states, attended, &dropout);
   }
 
+  // Of few positions, gradients of torch's attention of CPUs take half as long in float32 as in
+  // bfloat16, conversions and all.
+  [[nodiscard]] at::ScalarType attention_type(std::int64_t positions, at::ScalarType type) const {
+    constexpr std::int64_t few = 192;
+    const bool fused = dropout_ == nullptr || dropout_->rates().attention <= 0;
+    return fused && device_.is_cpu() && positions <= few ? decoder_.state_type() : type;
+  }
+
   [[nodiscard]] at::Tensor attend_by_length(LayerIndex layer, const AttentionInputs& inputs) const {
     // Split once: a view of each part would have a gradient of the whole's size.
     const std::vector<Group> parts = groups();
@@ -219,9 +227,12 @@ class Pass {
             (*prompts)[layer.index()].narrow(0, prompts_->begins[part.first()], first);
         return at::cat({prompt, own}).unsqueeze(0).transpose(1, 2);
       };
-      const at::Tensor query = by_sequence(queries[g]);
-      const at::Tensor key = seen(keys[g], prompts_ != nullptr ? &prompts_->keys : nullptr);
-      const at::Tensor value = seen(values[g], prompts_ != nullptr ? &prompts_->values : nullptr);
+      const at::ScalarType type = attention_type(first + part.rows, inputs.query.scalar_type());
+      const at::Tensor query = by_sequence(queries[g]).to(type);
+      const at::Tensor key =
+          seen(keys[g], prompts_ != nullptr ? &prompts_->keys : nullptr).to(type);
+      const at::Tensor value =
+          seen(values[g], prompts_ != nullptr ? &prompts_->values : nullptr).to(type);
       if (dropout_ == nullptr) {
         attended.push_back(decoder_.attend(layer, query, key, value, first));
         continue;
