@@ -1,10 +1,13 @@
 """Training throughput of fathom-torch and of transformers, side by side.
 
     python bench/peers/train_throughput.py [--model GGUF] [--fathom build/torch/fathom-torch] [--rounds 2] [--steps 4]
+    python bench/peers/train_throughput.py --route ranked:15
 
 Both fine-tune all weights of the model by AdamW on batches of 8 sequences of 128 tokens, of which the first 32 are a prompt that the loss
 leaves out: products in bfloat16, weights and optimiser in float32 (transformers: autocast). They take turns, each in a process of its own.
-A round's figure is that of its median step, the first one left out. Other options, like --lora-rank 8, go to fathom alone. Needs torch, transformers, gguf and safetensors (bench/peers/requirements.txt).
+A round's figure is that of its median step, the first one left out. Other options, like --lora-rank 8, go to fathom alone.
+With --route there is no peer: steps of one run draw full depth or that route for the responses, and how much faster the route's are stands
+beside what multiply-adds predict. Needs torch, transformers, gguf and safetensors (bench/peers/requirements.txt).
 """
 
 import argparse
@@ -52,6 +55,40 @@ def fathom_step_seconds(arguments: argparse.Namespace, folder: Path) -> list[flo
     return [step["seconds"] for step in steps if "loss" in step]
 
 
+def route_against_full(arguments: argparse.Namespace, folder: Path) -> None:
+    rows, out = folder / "rows.jsonl", folder / "out"
+    write_rows(rows, BATCH)
+    steps = max(arguments.steps, 24)
+    command = [arguments.fathom, "train", "finetune", "--model", arguments.model, "--data", rows, "--out", out, "--dtype", "bfloat16", "--batch", BATCH,
+               "--max-tokens", LENGTH, "--steps", steps, "--threads", arguments.threads, "--save-every", 10 ** 6, "--depths", f"full,{arguments.route}",
+               *arguments.fathom_options]
+    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
+    seconds = {}
+    for line in (out / "metrics.jsonl").read_text().splitlines()[1:]:
+        step = json.loads(line)
+        seconds.setdefault(step["layers"], []).append(step["seconds"])
+    if len(seconds) != 2:
+        sys.exit(f"steps of {sorted(seconds)} layers; two depths expected: take a route that leaves layers out, or more --steps")
+    cost, depth = sorted(seconds)
+    predicted = multiply_adds(arguments.model, depth) / multiply_adds(arguments.model, cost)
+    ratio = statistics.median(seconds[depth]) / statistics.median(seconds[cost])
+    print(f"{LENGTH - PROMPT} of {LENGTH} tokens are responses'")
+    for layers in (depth, cost):
+        print(f"{layers} layers: {BATCH * LENGTH / statistics.median(seconds[layers]):.0f} tokens/s, the median of {len(seconds[layers])} steps")
+    print(f"{ratio:.2f} times; multiply-adds predict {predicted:.2f}: {ratio / predicted:.0%}")
+
+
+def multiply_adds(model: str, cost: int) -> float:
+    """Of a row: 127 tokens go in, the last is predicted only. The prompt's run all layers, the others `cost`; 96 predictions read the head."""
+    import gguf
+    tensors = gguf.GGUFReader(model).tensors
+    layers = [tensor for tensor in tensors if tensor.name.startswith("blk.") and len(tensor.shape) == 2]
+    depth = 1 + max(int(tensor.name.split(".")[1]) for tensor in layers)
+    layer = sum(int(tensor.n_elements) for tensor in layers) / depth
+    head = next(int(tensor.n_elements) for name in ("output.weight", "token_embd.weight") for tensor in tensors if tensor.name == name)
+    return (PROMPT * depth + (LENGTH - 1 - PROMPT) * cost) * layer + (LENGTH - PROMPT) * head
+
+
 def transformers_step_seconds(folder: str, steps: int, threads: int) -> list[float]:
     import torch
     from transformers import AutoModelForCausalLM
@@ -88,12 +125,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "build/peers/train_throughput", help="where the converted model is kept")
+    parser.add_argument("--route", help="measure fathom on this route beside full depth instead")
     parser.add_argument("--transformers-steps", help=argparse.SUPPRESS)  # this script's own, for a process of transformers
     arguments, arguments.fathom_options = parser.parse_known_args()
     if arguments.transformers_steps:
         print(json.dumps(transformers_step_seconds(arguments.transformers_steps, arguments.steps, arguments.threads)))
         return
     arguments.model = arguments.model or default_model()
+    if arguments.route:
+        with tempfile.TemporaryDirectory() as folder:
+            route_against_full(arguments, Path(folder))
+        return
     if not (arguments.folder / "config.json").exists():
         arguments.folder.mkdir(parents=True, exist_ok=True)
         convert.for_transformers(Path(arguments.model), arguments.folder)
