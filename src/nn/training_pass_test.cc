@@ -26,10 +26,11 @@ namespace {
 
 /// A model to train, with all weights as leaves.
 struct Trainable {
-  Trainable(const std::filesystem::path& path, at::ScalarType type)
+  Trainable(const std::filesystem::path& path, at::ScalarType type) : Trainable(path, type, type) {}
+  Trainable(const std::filesystem::path& path, at::ScalarType type, at::ScalarType products)
       : files(ModelFiles::open(path)),
         parameters(files.source, type, at::kCPU),
-        decoder(files.config, files.tensors, parameters, type) {
+        decoder(files.config, files.tensors, parameters, products) {
     for (auto& [name, tensor] : parameters.all()) tensor.set_requires_grad(true);
   }
   ModelFiles files;
@@ -214,33 +215,36 @@ std::map<std::string, at::Tensor> detached_gradients(Trainable& model,
   return gradients;
 }
 
+// As training in bfloat16 has it, too: weights in float32 and products in bfloat16.
 TEST_P(TrainingPassTest, RecomputedActivationsGiveTheSameBits) {
   const GoldenFamily golden(GetParam());
-  Trainable model(golden_families() / GetParam(), at::kFloat);
-  const std::int32_t depth = model.files.config.depth();
-  const Route route = Route::uniform(2, depth);
-  const Route kept = Route::first(depth - 1, depth);
-  auto sequences = three_sequences(golden, &route);
-  sequences[1].kept = &kept;
   const Dropout dropout({.embedding = 0.1, .attention = 0.2, .residual = 0.3}, 1, 2);
-  for (const Dropout* const each : {static_cast<const Dropout*>(nullptr), &dropout}) {
-    const auto a = detached_gradients(model, sequences, {.dropout = each});
-    const auto b = detached_gradients(
-        model, sequences, {.dropout = each, .activations = ActivationStorage::recomputed});
-    for (const auto& [name, gradient] : a) {
-      ASSERT_EQ(gradient.defined(), b.at(name).defined()) << name;
-      if (!gradient.defined()) continue;
-      EXPECT_TRUE(gradient.equal(b.at(name))) << name;
-    }
-    if (each != nullptr) continue;
-    for (auto& [name, tensor] : model.parameters.all()) tensor.mutable_grad() = at::Tensor();
-    loss_of(model.decoder, sequences, run_training_pass(model.decoder, sequences).states)
-        .backward();
-    for (const auto& [name, tensor] : model.parameters.all()) {
-      ASSERT_EQ(tensor.grad().defined(), a.at(name).defined()) << name;
-      if (!tensor.grad().defined()) continue;
-      const double scale = 1 + tensor.grad().abs().max().item<double>();
-      EXPECT_LT((tensor.grad() - a.at(name)).abs().max().item<double>(), 1e-5 * scale) << name;
+  for (const at::ScalarType products : {at::kFloat, at::kBFloat16}) {
+    Trainable model(golden_families() / GetParam(), at::kFloat, products);
+    const std::int32_t depth = model.files.config.depth();
+    const Route route = Route::uniform(2, depth);
+    const Route kept = Route::first(depth - 1, depth);
+    auto sequences = three_sequences(golden, &route);
+    sequences[1].kept = &kept;
+    for (const Dropout* const each : {static_cast<const Dropout*>(nullptr), &dropout}) {
+      const auto a = detached_gradients(model, sequences, {.dropout = each});
+      const auto b = detached_gradients(
+          model, sequences, {.dropout = each, .activations = ActivationStorage::recomputed});
+      for (const auto& [name, gradient] : a) {
+        ASSERT_EQ(gradient.defined(), b.at(name).defined()) << name;
+        if (!gradient.defined()) continue;
+        EXPECT_TRUE(gradient.equal(b.at(name))) << name;
+      }
+      if (each != nullptr || products != at::kFloat) continue;
+      for (auto& [name, tensor] : model.parameters.all()) tensor.mutable_grad() = at::Tensor();
+      loss_of(model.decoder, sequences, run_training_pass(model.decoder, sequences).states)
+          .backward();
+      for (const auto& [name, tensor] : model.parameters.all()) {
+        ASSERT_EQ(tensor.grad().defined(), a.at(name).defined()) << name;
+        if (!tensor.grad().defined()) continue;
+        const double scale = 1 + tensor.grad().abs().max().item<double>();
+        EXPECT_LT((tensor.grad() - a.at(name)).abs().max().item<double>(), 1e-5 * scale) << name;
+      }
     }
   }
 }
