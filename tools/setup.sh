@@ -54,7 +54,7 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, std::size_t) { retur
 EOF
 }
 
-# Whether programs can be linked with LIBRARY (a file's name), which brings no headers that are used.
+# links FILE: whether programs can be linked with the library of that name.
 links() {
   "$compiler" -x c++ -o /dev/null - "-l:$1" <<<'int main() {}'
 }

@@ -1,7 +1,7 @@
 """Training throughput of fathom-torch and of transformers, side by side.
 
     python bench/peers/train_throughput.py [--model GGUF] [--fathom build/torch/fathom-torch] [--rounds 2] [--steps 4]
-    python bench/peers/train_throughput.py --route ranked:15
+    python bench/peers/train_throughput.py --route ranked:15 [--steps 24]
 
 Both fine-tune all weights of the model by AdamW on batches of 8 sequences of 128 tokens, of which the first 32 are a prompt that the loss
 leaves out: products in bfloat16, weights and optimiser in float32 (transformers: autocast). They take turns, each in a process of its own.
@@ -42,30 +42,25 @@ def write_rows(path: Path, rows: int) -> None:
             file.write(json.dumps({"id": str(i), "prompt": text[0], "response": text[1]}) + "\n")
 
 
-def fathom_step_seconds(arguments: argparse.Namespace, folder: Path) -> list[float]:
-    rows, out = folder / "rows.jsonl", folder / "out"
-    write_rows(rows, BATCH * arguments.steps)
-    command = [arguments.fathom, "train", "finetune", "--model", arguments.model, "--data", rows, "--out", out, "--dtype", "bfloat16", "--batch", BATCH,
-               "--max-tokens", LENGTH, "--steps", arguments.steps, "--threads", arguments.threads, "--save-every", 10 ** 6, *arguments.fathom_options]
-    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
-    steps = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    wrong = [step for step in steps if "loss" in step and step["tokens"] != BATCH * LENGTH]
+def fathom_steps(arguments: argparse.Namespace, steps: int, options: list[str]) -> list[dict]:
+    """What fathom wrote of its steps, each on a batch of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        rows, out = Path(folder) / "rows.jsonl", Path(folder) / "out"
+        write_rows(rows, BATCH * steps)
+        command = [arguments.fathom, "train", "finetune", "--model", arguments.model, "--data", rows, "--out", out, "--dtype", "bfloat16", "--batch", BATCH,
+                   "--max-tokens", LENGTH, "--steps", steps, "--threads", arguments.threads, "--save-every", 10 ** 6, *options, *arguments.fathom_options]
+        subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
+        written = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    written = [step for step in written if "loss" in step]
+    wrong = [step for step in written if step["tokens"] != BATCH * LENGTH]
     if wrong:
         sys.exit(f"a step of {wrong[0]['tokens']} tokens; {BATCH * LENGTH} expected")
-    return [step["seconds"] for step in steps if "loss" in step]
+    return written
 
 
-def route_against_full(arguments: argparse.Namespace, folder: Path) -> None:
-    rows, out = folder / "rows.jsonl", folder / "out"
-    write_rows(rows, BATCH)
-    steps = max(arguments.steps, 24)
-    command = [arguments.fathom, "train", "finetune", "--model", arguments.model, "--data", rows, "--out", out, "--dtype", "bfloat16", "--batch", BATCH,
-               "--max-tokens", LENGTH, "--steps", steps, "--threads", arguments.threads, "--save-every", 10 ** 6, "--depths", f"full,{arguments.route}",
-               *arguments.fathom_options]
-    subprocess.run([str(word) for word in command], check=True, stdout=subprocess.DEVNULL)
+def route_against_full(arguments: argparse.Namespace) -> None:
     seconds = {}
-    for line in (out / "metrics.jsonl").read_text().splitlines()[1:]:
-        step = json.loads(line)
+    for step in fathom_steps(arguments, arguments.steps or 24, ["--depths", f"full,{arguments.route}"])[1:]:
         seconds.setdefault(step["layers"], []).append(step["seconds"])
     if len(seconds) != 2:
         sys.exit(f"steps of {sorted(seconds)} layers; two depths expected: take a route that leaves layers out, or more --steps")
@@ -122,7 +117,7 @@ def main() -> None:
     parser.add_argument("--model", default=None)
     parser.add_argument("--fathom", default=REPOSITORY / "build/torch/fathom-torch")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--steps", type=int, help="4 a round, or 24 with --route")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "build/peers/train_throughput", help="where the converted model is kept")
     parser.add_argument("--route", help="measure fathom on this route beside full depth instead")
@@ -133,17 +128,16 @@ def main() -> None:
         return
     arguments.model = arguments.model or default_model()
     if arguments.route:
-        with tempfile.TemporaryDirectory() as folder:
-            route_against_full(arguments, Path(folder))
+        route_against_full(arguments)
         return
+    steps = arguments.steps or 4
     if not (arguments.folder / "config.json").exists():
         arguments.folder.mkdir(parents=True, exist_ok=True)
         convert.for_transformers(Path(arguments.model), arguments.folder)
     ours, theirs = [], []
     for number in range(1, arguments.rounds + 1):
-        with tempfile.TemporaryDirectory() as folder:
-            ours.append(rate(fathom_step_seconds(arguments, Path(folder))))
-        output = subprocess.run([sys.executable, __file__, "--transformers-steps", arguments.folder, "--steps", str(arguments.steps),
+        ours.append(rate([step["seconds"] for step in fathom_steps(arguments, steps, [])]))
+        output = subprocess.run([sys.executable, __file__, "--transformers-steps", arguments.folder, "--steps", str(steps),
                                  "--threads", str(arguments.threads)], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout
         theirs.append(rate(json.loads(output)))
         print(f"round {number}: fathom {ours[-1]:.0f}, transformers {theirs[-1]:.0f} tokens/s", flush=True)

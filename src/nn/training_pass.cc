@@ -199,7 +199,7 @@ class Pass {
   }
 
   // Of few positions, gradients of torch's attention of CPUs take half as long in float32 as in
-  // bfloat16, conversions and all.
+  // bfloat16, conversions and all (bench/peers/train_attention.py).
   [[nodiscard]] at::ScalarType attention_type(std::int64_t positions, at::ScalarType type) const {
     constexpr std::int64_t few = 192;
     const bool fused = dropout_ == nullptr || dropout_->rates().attention <= 0;

@@ -543,7 +543,7 @@ class Finetuning::Implementation {
   // cost of adding to its gradient, on a GPU that of waiting for it.
   [[nodiscard]] std::int64_t logit_rows() const {
     if (options_.logit_rows) return static_cast<std::int64_t>(*options_.logit_rows);
-    constexpr std::int64_t bytes = 30 << 20;  // what malloc keeps for the next time
+    constexpr std::int64_t bytes = 30 << 20;  // the C library's malloc keeps these
     if (device_.is_cuda() || !options_.lora) return 1024;
     const auto row = static_cast<std::int64_t>(files_.config.vocabulary * sizeof(float));
     return std::max<std::int64_t>(16, bytes / row);
