@@ -54,40 +54,45 @@ class Pass {
   TrainingStates run(PassMemory* memory) {
     if (memory != nullptr) *memory = {.keys = {}, .values = {}, .begins = begins_};
     memory_ = memory;
-    at::Tensor states = embed();
+    RowValues states{embed()};
     for (LayerIndex layer{0}; layer.value < depth(); ++layer) {
-      states = run_layer(layer, states);
-      layers_run_ += running_.size();
+      if (!select_rows(layer)) continue;
+      gather(states);
+      states.running = output(layer, states.running);
+      layers_run_ += static_cast<std::uint64_t>(running_.count);
     }
-    return {states, layers_run_};
+    return {of_all_rows(states), layers_run_};
   }
 
   // The states that enter the layers are kept, and nothing else.
   TrainingStates run_without_gradients() {
     const c10::NoGradGuard guard;
-    at::Tensor states = embed();
+    RowValues states{embed()};
     for (LayerIndex layer{0}; layer.value < depth(); ++layer) {
-      entering_.push_back(states);
-      states = run_layer(layer, states);
-      layers_run_ += running_.size();
+      if (!select_rows(layer)) continue;
+      gather(states);
+      entering_.push_back(states.running);
+      states.running = output(layer, states.running);
+      layers_run_ += static_cast<std::uint64_t>(running_.count);
     }
-    return {states, layers_run_};
+    return {of_all_rows(states), layers_run_};
   }
   // Takes gradients from the states after the last layer down to the weights, with each layer's
   // pass once more.
-  void recompute_backward(at::Tensor gradient) {
+  void recompute_backward(const at::Tensor& gradient) {
     const c10::AutoGradMode guard(true);
+    RowValues gradients{gradient};
     for (LayerIndex layer{depth()}; layer.value > 0;) {
       --layer.value;
+      if (!select_rows(layer)) continue;
+      gather(gradients);
       const at::Tensor entering = entering_.back().detach().set_requires_grad(true);
       entering_.pop_back();
-      const at::Tensor leaving = run_layer(layer, entering);
-      if (running_.empty()) continue;
-      leaving.backward(gradient);
-      gradient = entering.grad();
+      output(layer, entering).backward(gradients.running);
+      gradients.running = entering.grad();
     }
     const at::Tensor states = embed();
-    if (states.requires_grad()) states.backward(gradient);
+    if (states.requires_grad()) states.backward(of_all_rows(gradients));
   }
 
   TrainingStates run(const TokenGates& gates) {
@@ -95,9 +100,9 @@ class Pass {
     at::Tensor states = embed();
     for (LayerIndex layer{0}; layer.value < depth(); ++layer) {
       select_rows(layer);
-      layers_run_ += running_.size();
+      layers_run_ += static_cast<std::uint64_t>(running_.count);
       const at::Tensor entering = states;
-      const at::Tensor result = output(layer, entering, angles_);
+      const at::Tensor result = output(layer, entering);
       const at::Tensor gate = gates(layer, entering.index_select(0, routed));
       if (!gate.defined()) {
         states = result;
@@ -123,17 +128,23 @@ class Pass {
     return decoder_.embed(tokens_, positions_, &dropout);
   }
 
-  // The states of all rows after a layer.
-  at::Tensor run_layer(LayerIndex layer, const at::Tensor& states) {
-    const bool all = select_rows(layer);
-    if (running_.empty()) return states;
-    if (all) return output(layer, states, angles_);
-    const at::Tensor rows = index_tensor(running_, device_);
-    std::vector<RotaryAngles> angles;
-    for (const RotaryAngles& each : angles_) {
-      angles.push_back({each.cosine.index_select(0, rows), each.sine.index_select(0, rows)});
-    }
-    return states.index_copy(0, rows, output(layer, states.index_select(0, rows), angles));
+  // What all rows carry through the layers: states or, backwards, gradients. Those of the rows that
+  // run lie side by side for as long as layers are run by the same ones.
+  struct RowValues {
+    at::Tensor all;           // [rows][width]; out of date where rows run
+    at::Tensor running = {};  // [running rows][width]; undefined before the first layer
+    at::Tensor rows = {};     // which these are; undefined if all
+  };
+  void gather(RowValues& values) const {
+    if (values.running.defined() && values.rows.is_same(running_.rows)) return;
+    values.all = of_all_rows(values);
+    values.rows = running_.rows;
+    values.running = values.rows.defined() ? values.all.index_select(0, values.rows) : values.all;
+  }
+  static at::Tensor of_all_rows(const RowValues& values) {
+    if (!values.running.defined()) return values.all;
+    return values.rows.defined() ? values.all.index_copy(0, values.rows, values.running)
+                                 : values.running;
   }
 
   // How many of a sequence's tokens are not rows of this pass.
@@ -141,21 +152,30 @@ class Pass {
     return prompts_ != nullptr ? sequence.prompt : 0;
   }
 
-  // The one place that asks who runs a layer: running_, and how many rows of each sequence. These
-  // are its first ones: the prompt, or all. Whether all rows of all sequences run.
+  // The one place that asks who runs a layer. Of each sequence these are its first rows: the
+  // prompt's, or all. Whether there are any: if not, running_ stays as it is.
   bool select_rows(LayerIndex layer) {
-    running_.clear();
-    counts_.clear();
+    std::vector<std::int64_t> counts;
+    std::vector<std::int64_t> rows;
     std::int64_t begin = 0;
     for (const TrainingSequence& sequence : sequences_) {
       const bool whole = sequence.route == nullptr || sequence.route->runs(layer);
       const bool dropped = sequence.kept != nullptr && !sequence.kept->runs(layer);
       const std::size_t end = whole ? sequence.tokens.size() : sequence.prompt;
-      counts_.push_back(dropped ? 0 : integer(end - before(sequence)));
-      for (std::int64_t i = 0; i < counts_.back(); ++i) running_.push_back(begin + i);
+      counts.push_back(dropped ? 0 : integer(end - before(sequence)));
+      for (std::int64_t i = 0; i < counts.back(); ++i) rows.push_back(begin + i);
       begin += integer(sequence.tokens.size() - before(sequence));
     }
-    return integer(running_.size()) == begin;
+    if (rows.empty()) return false;
+    if (counts == running_.counts) return true;
+    running_ = {.counts = counts, .count = integer(rows.size()), .rows = {}, .angles = angles_};
+    if (running_.count == begin) return true;
+    running_.rows = index_tensor(rows, device_);
+    for (RotaryAngles& angles : running_.angles) {
+      angles = {angles.cosine.index_select(0, running_.rows),
+                angles.sine.index_select(0, running_.rows)};
+    }
+    return true;
   }
 
   // Neighbours whose running rows share a call of attention.
@@ -167,22 +187,22 @@ class Pass {
   };
   [[nodiscard]] std::vector<Group> groups() const {
     std::vector<Group> groups;
-    for (std::size_t s = 0; s < counts_.size(); ++s) {
-      if (counts_[s] == 0) continue;
-      const bool joins = prompts_ == nullptr && !groups.empty() && groups.back().rows == counts_[s];
+    for (std::size_t s = 0; s < running_.counts.size(); ++s) {
+      const std::int64_t count = running_.counts[s];
+      if (count == 0) continue;
+      const bool joins = prompts_ == nullptr && !groups.empty() && groups.back().rows == count;
       if (joins) {
         groups.back().sequences.push_back(s);
       } else {
-        groups.push_back({{s}, counts_[s]});
+        groups.push_back({{s}, count});
       }
     }
     return groups;
   }
 
   // A layer's output for the running rows.
-  [[nodiscard]] at::Tensor output(LayerIndex layer, const at::Tensor& states,
-                                  const std::vector<RotaryAngles>& angles) const {
-    const AttentionInputs inputs = decoder_.attention_inputs(layer, states, angles);
+  [[nodiscard]] at::Tensor output(LayerIndex layer, const at::Tensor& states) const {
+    const AttentionInputs inputs = decoder_.attention_inputs(layer, states, running_.angles);
     if (memory_ != nullptr) {
       memory_->keys.push_back(inputs.key);
       memory_->values.push_back(inputs.value);
@@ -192,7 +212,7 @@ class Pass {
     if (dropout_ == nullptr) return decoder_.finish(layer, states, attended, nullptr);
     std::vector<Dropout::Part> parts;
     for (std::size_t s = 0; s < sequences_.size(); ++s) {
-      parts.push_back({sequences_[s].row, counts_[s]});
+      parts.push_back({sequences_[s].row, running_.counts[s]});
     }
     const PartedDropout dropout{*dropout_, parts};
     return decoder_.finish(layer, states, attended, &dropout);
@@ -261,19 +281,19 @@ class Pass {
 
   // Of the running rows. Layers that the same rows run share it.
   [[nodiscard]] const PaddedAttention& padding() const {
-    const auto found = paddings_.find(counts_);
+    const auto found = paddings_.find(running_.counts);
     if (found != paddings_.end()) return found->second;
     std::vector<SequenceRows> rows;
     std::int64_t own = 0;
-    for (std::size_t s = 0; s < counts_.size(); ++s) {
-      if (counts_[s] == 0) continue;
+    for (std::size_t s = 0; s < running_.counts.size(); ++s) {
+      const std::int64_t count = running_.counts[s];
+      if (count == 0) continue;
       const std::int64_t first = integer(before(sequences_[s]));
-      const std::int64_t prompt =
-          prompts_ != nullptr ? integer(running_.size()) + prompts_->begins[s] : 0;
-      rows.push_back({.count = counts_[s], .first = first, .prompt = prompt, .own = own});
-      own += counts_[s];
+      const std::int64_t prompt = prompts_ != nullptr ? running_.count + prompts_->begins[s] : 0;
+      rows.push_back({.count = count, .first = first, .prompt = prompt, .own = own});
+      own += count;
     }
-    return paddings_.emplace(counts_, PaddedAttention(rows, device_)).first->second;
+    return paddings_.emplace(running_.counts, PaddedAttention(rows, device_)).first->second;
   }
 
   const Decoder& decoder_;
@@ -290,9 +310,14 @@ class Pass {
   std::vector<at::Tensor> entering_;  // what layers begin with, if it is kept
   std::uint64_t layers_run_ = 0;
   mutable std::map<std::vector<std::int64_t>, PaddedAttention> paddings_;  // by counts
-  // Of the layer at hand.
-  std::vector<std::int64_t> running_;
-  std::vector<std::int64_t> counts_;
+  // Who runs the layer at hand.
+  struct RunningRows {
+    std::vector<std::int64_t> counts;  // of each sequence
+    std::int64_t count = 0;            // of all
+    at::Tensor rows;                   // which; undefined if all
+    std::vector<RotaryAngles> angles;  // theirs
+  };
+  RunningRows running_;
 };
 
 }  // namespace
