@@ -350,7 +350,7 @@ at::Tensor Decoder::head(const at::Tensor& states) const {
   at::Tensor read = final_norm(states).to(product_type_);
   if (project_out_) read = (*project_out_)(read);
   const at::Tensor& weight = head_.defined() ? head_ : embedding_;
-  return at::linear(read, weight.to(product_type_)).to(state_type_);
+  return at::linear(read, weight.to(product_type_));
 }
 
 }  // namespace fathom

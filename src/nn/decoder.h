@@ -76,8 +76,8 @@ struct AttentionInputs {
 
 /// What a decoder-only model computes, a layer at a time, for all families: the same for inference
 /// and training, with or without gradients. Rows are those of any sequences side by side; who runs
-/// a layer and sees whom is up to the caller. States, norms and logits are in the states' type;
-/// products and attention in the product type. Where a Dropout is given it is the model's own, as
+/// a layer and sees whom is up to the caller. States and norms are in the states' type; products,
+/// attention and logits in the product type. Where a Dropout is given it is the model's own, as
 /// in training; null: none.
 class Decoder {
  public:

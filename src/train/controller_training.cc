@@ -272,7 +272,8 @@ class ControllerTraining::Implementation {
     };
     const at::Tensor wanted = index_tensor(predicting, device_);
     const at::Tensor states = run_training_pass(decoder_, sequences, gates).states;
-    const at::Tensor logits = decoder_.head(states.index_select(0, wanted));
+    const at::Tensor logits =
+        decoder_.head(states.index_select(0, wanted)).to(decoder_.state_type());
     sums.prediction =
         options_.target == TrainingTarget::labels
             ? at::cross_entropy_loss(logits, index_tensor(labels, device_), {}, at::Reduction::Sum)
@@ -286,7 +287,7 @@ class ControllerTraining::Implementation {
     const c10::NoGradGuard guard;
     const Decoder& teacher = teacher_ ? *teacher_ : decoder_;
     const at::Tensor states = run_training_pass(teacher, sequences).states;
-    return at::log_softmax(teacher.head(states.index_select(0, wanted)), -1);
+    return at::log_softmax(teacher.head(states.index_select(0, wanted)), -1, teacher.state_type());
   }
 
   std::unique_ptr<Ranks> alone_;  // unless it is one of several

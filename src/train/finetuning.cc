@@ -2,9 +2,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/cross_entropy_loss.h>
-#include <ATen/ops/kl_div.h>
-#include <ATen/ops/log_softmax.h>
 #include <algorithm>
 #include <c10/core/GradMode.h>
 #include <deque>
@@ -32,6 +29,7 @@
 #include "train/checkpoint_state.h"
 #include "train/gradient_sum.h"
 #include "train/layer_tensors.h"
+#include "train/prediction_loss.h"
 #include "train/row_share.h"
 #include "train/tensor_exchange.h"
 #include "train/tensor_file.h"
@@ -528,12 +526,12 @@ class Finetuning::Implementation {
           const c10::NoGradGuard guard;
           full = logits(*untrained_, predictions.full, predictions.rows_of_full);
         }
-        loss = divergence(ours, full) / tokens;
+        loss = divergence_and_gradient(ours.detach(), full, 1 / tokens);
       } else {
         const at::Tensor labels = predictions.labels.narrow(0, begin, part);
-        loss = at::cross_entropy_loss(ours, labels, {}, at::Reduction::Sum) / tokens;
+        loss = cross_entropy_and_gradient(ours.detach(), labels, 1 / tokens);
       }
-      if (loss.requires_grad()) loss.backward();
+      if (ours.requires_grad()) ours.backward(ours.detach());
       sum += loss.item<double>();
     }
     return sum;
@@ -547,12 +545,6 @@ class Finetuning::Implementation {
     if (device_.is_cuda() || !options_.lora) return 1024;
     const auto row = static_cast<std::int64_t>(files_.config.vocabulary * sizeof(float));
     return std::max<std::int64_t>(16, bytes / row);
-  }
-
-  // From the full model's predictions, which take no gradients.
-  [[nodiscard]] static at::Tensor divergence(const at::Tensor& logits, const at::Tensor& full) {
-    return at::kl_div(at::log_softmax(logits, -1), at::log_softmax(full, -1), at::Reduction::Sum,
-                      /*log_target=*/true);
   }
 
   std::unique_ptr<Ranks> alone_;  // unless it is one of several
