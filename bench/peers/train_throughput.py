@@ -6,8 +6,8 @@
 Both fine-tune all weights of the model by AdamW on batches of 8 sequences of 128 tokens, of which the first 32 are a prompt that the loss
 leaves out: products in bfloat16, weights and optimiser in float32 (transformers: autocast). They take turns, each in a process of its own.
 A round's figure is that of its median step, the first one left out. Other options, like --lora-rank 8, go to fathom alone.
-With --route there is no peer: steps of one run draw full depth or that route for the responses, and how much faster the route's are stands
-beside what multiply-adds predict. Needs torch, transformers, gguf and safetensors (bench/peers/requirements.txt).
+With --route there is no peer: steps of one run draw full depth or that route for the responses, and how much faster the route's are than
+full ones just before or after, in the median, stands beside what multiply-adds predict. Needs torch, transformers, gguf and safetensors (bench/peers/requirements.txt).
 """
 
 import argparse
@@ -59,18 +59,19 @@ def fathom_steps(arguments: argparse.Namespace, steps: int, options: list[str]) 
 
 
 def route_against_full(arguments: argparse.Namespace) -> None:
-    seconds = {}
-    for step in fathom_steps(arguments, arguments.steps or 24, ["--depths", f"full,{arguments.route}"])[1:]:
-        seconds.setdefault(step["layers"], []).append(step["seconds"])
-    if len(seconds) != 2:
-        sys.exit(f"steps of {sorted(seconds)} layers; two depths expected: take a route that leaves layers out, or more --steps")
-    cost, depth = sorted(seconds)
+    steps = [(step["layers"], step["seconds"]) for step in fathom_steps(arguments, arguments.steps or 24, ["--depths", f"full,{arguments.route}"])[1:]]
+    neighbours = [sorted(pair) for pair in zip(steps, steps[1:]) if pair[0][0] != pair[1][0]]
+    layers = sorted({layers for layers, _ in steps})
+    if len(layers) != 2:
+        sys.exit(f"steps of {layers} layers; two depths expected: take a route that leaves layers out, or more --steps")
+    cost, depth = layers
     predicted = multiply_adds(arguments.model, depth) / multiply_adds(arguments.model, cost)
-    ratio = statistics.median(seconds[depth]) / statistics.median(seconds[cost])
+    ratio = statistics.median(full / route for (_, route), (_, full) in neighbours)
     print(f"{LENGTH - PROMPT} of {LENGTH} tokens are responses'")
     for layers in (depth, cost):
-        print(f"{layers} layers: {BATCH * LENGTH / statistics.median(seconds[layers]):.0f} tokens/s, the median of {len(seconds[layers])} steps")
-    print(f"{ratio:.2f} times; multiply-adds predict {predicted:.2f}: {ratio / predicted:.0%}")
+        seconds = [seconds for each, seconds in steps if each == layers]
+        print(f"{layers} layers: {BATCH * LENGTH / statistics.median(seconds):.0f} tokens/s, the median of {len(seconds)} steps")
+    print(f"{ratio:.2f} times, the median of {len(neighbours)} pairs of neighbouring steps; multiply-adds predict {predicted:.2f}: {ratio / predicted:.0%}")
 
 
 def multiply_adds(model: str, cost: int) -> float:
