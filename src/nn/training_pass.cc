@@ -152,6 +152,13 @@ class Pass {
     return prompts_ != nullptr ? sequence.prompt : 0;
   }
 
+  // Who runs a layer.
+  struct RunningRows {
+    std::vector<std::int64_t> counts;  // of each sequence
+    std::int64_t count = 0;            // of all
+    at::Tensor rows;                   // which; undefined if all
+    std::vector<RotaryAngles> angles;  // theirs
+  };
   // The one place that asks who runs a layer. Of each sequence these are its first rows: the
   // prompt's, or all. Whether there are any: if not, running_ stays as it is.
   bool select_rows(LayerIndex layer) {
@@ -310,14 +317,7 @@ class Pass {
   std::vector<at::Tensor> entering_;  // what layers begin with, if it is kept
   std::uint64_t layers_run_ = 0;
   mutable std::map<std::vector<std::int64_t>, PaddedAttention> paddings_;  // by counts
-  // Who runs the layer at hand.
-  struct RunningRows {
-    std::vector<std::int64_t> counts;  // of each sequence
-    std::int64_t count = 0;            // of all
-    at::Tensor rows;                   // which; undefined if all
-    std::vector<RotaryAngles> angles;  // theirs
-  };
-  RunningRows running_;
+  RunningRows running_;                                                    // of the layer at hand
 };
 
 }  // namespace

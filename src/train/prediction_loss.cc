@@ -24,8 +24,8 @@ std::int64_t rows_at_once(const at::Tensor& logits) {
   return std::max<std::int64_t>(1, bytes / row);
 }
 
-// Calls loss(first, count, log_probabilities), which gives the rows' loss and makes their
-// probabilities its gradient.
+// loss(first, count, rows) finds the rows' log-probabilities in `rows`, leaves its gradient to
+// their logits there and gives its value.
 template <typename Loss>
 at::Tensor by_rows(const at::Tensor& logits, double weight, const Loss& loss) {
   const c10::NoGradGuard guard;
