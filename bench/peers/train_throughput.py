@@ -7,7 +7,8 @@ Both fine-tune all weights of the model by AdamW on batches of 8 sequences of 12
 leaves out: products in bfloat16, weights and optimiser in float32 (transformers: autocast). They take turns, each in a process of its own.
 A round's figure is that of its median step, the first one left out. Other options, like --lora-rank 8, go to fathom alone.
 With --route there is no peer: steps of one run draw full depth or that route for the responses, and how much faster the route's are than
-full ones just before or after, in the median, stands beside what multiply-adds predict. Needs torch, transformers, gguf and safetensors (bench/peers/requirements.txt).
+full ones just before or after, in the median, stands beside what multiply-adds predict.
+Needs torch, transformers, gguf and safetensors (bench/peers/requirements.txt).
 """
 
 import argparse

@@ -46,7 +46,8 @@ std::pair<double, at::Tensor> expected(const at::Tensor& logits, const Function&
   return {loss.template item<double>(), doubles.grad()};
 }
 
-// Half a unit in the last place of a gradient, which is at most `weight`.
+// By how much a gradient, which is at most `weight`, may be off: in bfloat16 by half a unit in its
+// last place, since it is rounded once.
 double rounding(at::ScalarType type) {
   switch (type) {
     case at::kDouble:
